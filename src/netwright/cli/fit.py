@@ -1,0 +1,90 @@
+"""`netwright fit SOURCE`: train, validate, test and save a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.cli.arguments import AsJson, Quiet, print_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command("fit", no_args_is_help=True)(fit)
+
+
+def fit(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A data set's name, a path, or a recipe file (.yaml).")
+    ],
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE.py:NAME", help="mlp, cnn, or a class of yours.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="adam, sgd, muon, ...")] = None,
+    loss: Annotated[str | None, typer.Option(metavar="NAME", help="cross-entropy, nll, mse, ...")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="RATE", help="The learning rate, or 'find'.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Examples a batch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the split, the weights and the order.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="32, bf16-mixed or fp16-mixed.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, mps or xpu.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder (default: a new one in runs/).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any recipe entry; repeatable.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most N examples of each part: a quick trial.")] = None,
+    overfit: Annotated[
+        int | None, typer.Option(help="Learn N examples by heart: can the network learn at all?")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train, validate, test and save a network.
+
+    For example: netwright fit mnist --network cnn --epochs 5 --set network.dropout=0.2
+    """
+    from netwright.fitting import carry_out
+    from netwright.recipe import Recipe, parse_setting
+
+    path = Path(source)
+    layers: list[dict[str, Any]] = []
+    if path.suffix in (".yaml", ".yml"):
+        layers.append(Recipe.read(path))
+    else:
+        layers.append({"data.source": source})
+    flags = {
+        "network.name": network,
+        "optimizer.name": optimizer,
+        "loss.name": loss,
+        "optimizer.lr": lr,
+        "train.epochs": epochs,
+        "data.batch": batch,
+        "train.seed": seed,
+        "train.precision": precision,
+        "train.device": device,
+        "data.limit": limit,
+        "data.overfit": overfit,
+    }
+    layers.append({key: value for key, value in flags.items() if value is not None})
+    layers.append(dict(parse_setting(setting) for setting in settings or []))
+    run = carry_out(Recipe.build(*layers), out=out, resume=resume, quiet=quiet)
+    show(run, as_json=as_json)
+
+
+def show(run: Any, *, as_json: bool) -> None:
+    """Prints what a finished run came to."""
+    result = {**(run.result or {}), "run": str(run.path)}
+    if as_json:
+        print_json(result)
+        return
+    from netwright.report.terminal import summary
+
+    summary({**result, "report": str(run.path / "report.html")})

@@ -1,0 +1,95 @@
+"""`netwright predict RUN FILE...`: labels and probabilities for new inputs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.cli.arguments import AsJson, RunFolder, print_json
+from netwright.errors import DataError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("predict", no_args_is_help=True)(predict)
+
+
+def predict(
+    run: RunFolder,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Files or folders; - reads JSON rows from standard input."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write .csv, or JSON lines for any other ending.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict labels with their probabilities, or values, for new raw inputs."""
+    from netwright.run import Run
+
+    opened = Run(run)
+    records: list[dict[str, Any]] = []
+    files = [name for name in inputs if name != "-"]
+    if files:
+        records += opened.predict(files)
+    if "-" in inputs:
+        records += opened.predict(read_rows(sys.stdin.read()))
+    if out is not None:
+        out.write_text(as_csv(records) if out.suffix == ".csv" else as_lines(records), encoding="utf-8")
+    if as_json:
+        print_json(records)
+    elif out is None:
+        for record in records:
+            print(in_words(record))
+
+
+def read_rows(text: str) -> list[Any]:
+    """Returns the examples in a JSON list of rows, or in JSON lines of one row each."""
+    try:
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise DataError(
+            f"standard input is not JSON: {error}. Expected a list of rows, or one row a line."
+        ) from None
+    if not isinstance(rows, list) or not rows:
+        raise DataError("standard input holds no rows: expected a JSON list of rows, or one row a line.")
+    return rows
+
+
+def as_lines(records: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def as_csv(records: list[dict[str, Any]]) -> str:
+    """Returns a table: input, label, and a column `p(class)` for each class; or input and value."""
+    classes = list(records[0].get("probabilities", {})) if records else []
+    header = ["input", "label", *(f"p({name})" for name in classes)] if classes else ["input", "value"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for record in records:
+        if classes:
+            writer.writerow(
+                [record["input"], record["label"], *(f"{p:.6g}" for p in record["probabilities"].values())]
+            )
+        else:
+            writer.writerow([record["input"], record["value"]])
+    return text.getvalue()
+
+
+def in_words(record: dict[str, Any]) -> str:
+    """Returns one line: the input, the label and how probable it is, and the runner-up."""
+    if "value" in record:
+        return f"{record['input']}  {record['value']}"
+    ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])[:2]
+    shown = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
+    return f"{record['input']}  {record['label']}  ({shown})"

@@ -1,0 +1,23 @@
+"""A name, path or tensors in; checked parts, seeded batches on the device, and their preparation out."""
+
+from netwright.data.images import find_inputs
+from netwright.data.loading import load
+from netwright.data.named import datasets
+from netwright.data.order import epoch_order
+from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
+from netwright.data.sets import Data, Reading
+from netwright.data.split import DatasetSplit, Split
+
+__all__ = [
+    "Data",
+    "DatasetSplit",
+    "FeaturePreparation",
+    "ImagePreparation",
+    "Preparation",
+    "Reading",
+    "Split",
+    "datasets",
+    "epoch_order",
+    "find_inputs",
+    "load",
+]

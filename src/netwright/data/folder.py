@@ -1,0 +1,312 @@
+"""A folder of images, one sub-folder a class, to raw uint8 in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from netwright.data.images import (
+    decode_image,
+    explain_unreadable,
+    is_image_name,
+    list_files,
+    natural_key,
+    quiet_pillow,
+)
+from netwright.data.preparation import Preparation
+from netwright.data.source import AnyPart, Part, Source
+from netwright.errors import DataError
+
+PART_NAMES: dict[str, str] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+LAYOUT = (
+    "Expected one sub-folder a class, or train/ and test/ (and validation/) with one sub-folder a class each."
+)
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a header says: size as it is seen (orientation applied), and whether it may hold colour."""
+
+    width: int
+    height: int
+    colour: bool
+
+
+def read_folder(
+    folder: Path, *, size: int | tuple[int, int] | None = None, unreadable: float = 0.01, like: Any = None
+) -> Source:
+    """Returns the images under a folder, all of one size, with their class names.
+
+    Size: `size`, else that of all images if they are equal, else a square whose side is the median of the
+    shorter sides, rounded down to a multiple of 8, from 8 to 128; others are resized to cover it and cut at the
+    centre. Colour if any image has colour. A Preparation in `like` decides both. Raises DataError.
+    """
+    source = Source(
+        folder.name or str(folder), "folder", {}, None, image=True, highest=255, paths=(str(folder),)
+    )
+    layout, source.classes = find_classes(folder, source.notes)
+    files = [file for part in layout.values() for _, inside in part for file in inside]
+    with quiet_pillow():
+        headers, reasons = _each(_header, files)
+        check_readable(folder, reasons, len(files), unreadable)
+        shape = choose_shape(list(headers.values()), size, like, source.notes)
+        check_memory(len(files) * int(np.prod(shape)), str(folder))
+        for part, classes in layout.items():
+            source.parts[part] = _decode(folder, classes, shape, reasons)
+    check_readable(folder, reasons, len(files), unreadable)
+    if reasons:
+        source.notes.append(
+            f"{len(reasons):,} of {len(files):,} images cannot be read and are left out: {_few(reasons)}"
+        )
+    _check_every_class(folder, source)
+    _, height, width = shape
+    folders = {part: str(place) for part, place in _part_folders(folder).items()}
+    source.entries = {
+        "folders": folders,
+        "size": (height, width),
+        "channels": shape[0],
+        "unreadable": tuple(sorted(reasons)),
+    }
+    return source
+
+
+def find_classes(
+    folder: Path, notes: list[str]
+) -> tuple[dict[str, list[tuple[str, list[str]]]], tuple[str, ...]]:
+    """Returns ({part: [(class, image files)]}, class names), in natural order; raises DataError."""
+    parts = _part_folders(folder)
+    strays = 0 if parts["train"] == folder else len(_beside(folder))
+    layout: dict[str, list[tuple[str, list[str]]]] = {}
+    for part in ("train", "validation", "test"):
+        if part in parts:
+            layout[part], beside = _list_classes(parts[part])
+            strays += beside
+    if strays:
+        notes.append(f"{strays:,} files are not images of a class (by name or place) and were not used")
+    names = tuple(name for name, _ in layout["train"])
+    for part in layout:
+        _compare_classes(parts[part], names, tuple(name for name, _ in layout[part]))
+    return layout, names
+
+
+def _part_folders(folder: Path) -> dict[str, Path]:
+    """Returns the folder of each part: the folder itself, unless all its sub-folders are named as parts."""
+    inside = _folders(folder)
+    parts = {PART_NAMES.get(entry.name.lower(), ""): entry for entry in inside}
+    if "train" not in parts or "" in parts or not _folders(parts["train"]):
+        return {"train": folder}
+    if len(parts) < len(inside):
+        raise DataError(
+            f"{folder}: expected one validation folder, came {', '.join(entry.name for entry in inside)}"
+        )
+    return parts
+
+
+def _list_classes(folder: Path) -> tuple[list[tuple[str, list[str]]], int]:
+    beside = _beside(folder)
+    folders = _folders(folder)
+    if not folders:
+        what = "an empty folder"
+        if beside:
+            loose = sum(is_image_name(entry) for entry in beside)
+            what = f"{loose:,} images and {len(beside) - loose:,} other files with no sub-folder"
+        raise DataError(f"{folder}: {what}.\n{LAYOUT}")
+    classes: list[tuple[str, list[str]]] = []
+    others = len(beside)
+    for entry in folders:
+        files = list_files(str(entry))
+        images = [file for file in files if is_image_name(file)]
+        others += len(files) - len(images)
+        if not images:
+            raise DataError(
+                f"{entry}: a class without images ({len(files):,} other files).\n"
+                "Put its images there, or remove the folder."
+            )
+        classes.append((entry.name, images))
+    if len(classes) < 2:
+        raise DataError(f"{folder}: one class only, {classes[0][0]!r}; a classifier needs two.\n{LAYOUT}")
+    return classes, others
+
+
+def _beside(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        inside = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    except PermissionError:
+        raise DataError(f"{folder}: permission denied") from None
+    return sorted(inside, key=lambda entry: natural_key(entry.name))
+
+
+def _compare_classes(folder: Path, expected: tuple[str, ...], came: tuple[str, ...]) -> None:
+    missing = [name for name in expected if name not in came]
+    unknown = [name for name in came if name not in expected]
+    if missing or unknown:
+        shown = "; ".join(
+            f"{what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+            for what, names in (("missing", missing), ("not in train", unknown))
+            if names
+        )
+        raise DataError(f"{folder}: expected the {len(expected)} classes of train; {shown}")
+
+
+def choose_shape(
+    headers: list[Picture], size: int | tuple[int, int] | None, like: Any, notes: list[str]
+) -> tuple[int, int, int]:
+    """Returns (channels, height, width) by the rules of read_folder, and notes why."""
+    coloured = sum(header.colour for header in headers)
+    channels = 3 if coloured else 1
+    if isinstance(like, Preparation):
+        if len(like.shape) != 3 or like.shape[0] not in (1, 3):
+            raise DataError(f"expected a preparation of images, came one for shape {like.shape}")
+        return like.shape[0], like.shape[1], like.shape[2]
+    if 0 < coloured < len(headers):
+        notes.append(f"{coloured:,} of {len(headers):,} images are in colour, so all are held in colour")
+    sizes = {(header.height, header.width) for header in headers}
+    if size is not None:
+        height, width = _given_size(size)
+        reason = "as asked"
+    elif len(sizes) == 1:
+        return channels, *next(iter(sizes))
+    else:
+        shorter = int(np.median([min(header.width, header.height) for header in headers]))
+        height = width = min(128, max(8, shorter // 8 * 8))
+        reason = f"because their sizes differ and the median of the shorter sides is {shorter}"
+    resized = sum((header.height, header.width) != (height, width) for header in headers)
+    if resized:
+        notes.append(
+            f"{resized:,} of {len(headers):,} images were resized to {height} x {width} (shorter side, then the centre), "
+            f"{reason}"
+        )
+    return channels, height, width
+
+
+def _given_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= 8192 for side in sides):
+        raise DataError(f"size: expected a side, or (height, width), in pixels from 1 to 8192; came {size!r}")
+    return sides
+
+
+def _header(file: str) -> Picture:
+    from PIL import Image
+
+    with Image.open(file, formats=("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")) as image:
+        width, height = image.size
+        if width * height > 89_478_485:
+            raise ValueError(f"{width} x {height} pixels, more than 89 million")
+        if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # the orientations that turn by a quarter
+            width, height = height, width
+        return Picture(width, height, _coloured(image))
+
+
+def _coloured(image: Any) -> bool:
+    if image.mode in ("P", "PA"):
+        palette = np.asarray(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+        return bool((palette != palette[:, :1]).any())
+    return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
+
+
+def _each(read: Callable[[str], Found], files: Iterable[str]) -> tuple[dict[str, Found], dict[str, str]]:
+    """Returns what was read of each file, and why of each that could not be; Pillow decodes outside Python's lock."""
+
+    def attempt(file: str) -> Found | Exception:
+        try:
+            return read(file)
+        except Exception as error:  # Pillow's plug-ins raise what they like on damaged files
+            return error
+
+    found: dict[str, Found] = {}
+    reasons: dict[str, str] = {}
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        for file, result in zip(files, pool.map(attempt, files), strict=True):
+            if isinstance(result, Exception):
+                reasons[file] = explain_unreadable(file, result)
+            else:
+                found[file] = result
+    return found, reasons
+
+
+def _decode(
+    folder: Path, classes: list[tuple[str, list[str]]], shape: tuple[int, int, int], reasons: dict[str, str]
+) -> AnyPart:
+    """Returns the images of one part, decoded into one tensor; adds to `reasons` those that could not be."""
+    labelled = [
+        (file, index) for index, (_, inside) in enumerate(classes) for file in inside if file not in reasons
+    ]
+    pixels = np.empty((len(labelled), *shape), np.uint8)
+    place = {file: row for row, (file, _) in enumerate(labelled)}
+
+    def fill(file: str) -> None:
+        pixels[place[file]] = decode_image(file, *shape)
+
+    _, broken = _each(fill, list(place))
+    reasons |= broken
+    kept = [row for row, (file, _) in enumerate(labelled) if file not in broken]
+    if broken:
+        for row, old in enumerate(kept):
+            pixels[row] = pixels[old]
+    ids = torch.tensor([labelled[row][1] for row in kept], dtype=torch.int64)
+    names = tuple(os.path.relpath(labelled[row][0], folder) for row in kept)
+    return Part(torch.from_numpy(pixels[: len(kept)]), ids, names, owned=True)
+
+
+def check_readable(folder: Path, reasons: dict[str, str], total: int, share: float) -> None:
+    """Raises DataError where more than the stated share of the images cannot be read."""
+    if len(reasons) > share * total:
+        raise DataError(
+            f"{folder}: {len(reasons):,} of {total:,} images cannot be read, more than the {share:.3g} that is let pass: "
+            f"{_few(reasons)}\nReplace or remove them, or allow a larger share (unreadable=)."
+        )
+
+
+def _few(reasons: dict[str, str]) -> str:
+    first = [f"{file}: {reason}" for file, reason in list(reasons.items())[:3]]
+    return "; ".join(first) + (f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else "")
+
+
+def _check_every_class(folder: Path, source: Source) -> None:
+    assert source.classes is not None
+    for part, held in source.parts.items():
+        counts = torch.bincount(held.targets, minlength=len(source.classes))
+        for name, count in zip(source.classes, counts.tolist(), strict=True):
+            if not count:
+                raise DataError(f"{folder}: none of the images of class {name!r} in {part} can be read")
+
+
+def check_memory(needed: int, where: str) -> None:
+    """Raises DataError where a set would not fit into the memory that is free (where the system tells it)."""
+    free = free_memory()
+    if free is not None and needed > 0.9 * free:
+        raise DataError(
+            f"{where}: decoded, the set takes {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free.\n"
+            "Ask for smaller images (size=), or give a Dataset that reads them one at a time."
+        )
+
+
+def free_memory() -> int | None:
+    """Returns the bytes of memory that are free for use, or None where /proc/meminfo does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,152 @@
+"""Picture files to pixels: which files are pictures, and how each becomes (C, H, W) uint8."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netwright.errors import DataError
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+
+
+# `eject` prints this function with inspect.getsource: it may name nothing but numpy and Any; Pillow is imported within.
+def decode_image(file: Any, channels: int, height: int, width: int) -> np.ndarray:
+    """Returns the (channels, height, width) uint8 pixels of one picture: a path, open file, bytes or PIL image.
+
+    The EXIF orientation is applied; transparency lies on white; 16 bits become 8; of several frames the
+    first is taken. Another size is brought to the smallest that covers height x width (bilinear, antialiased)
+    and cut at its centre. Raises what Pillow raises for damaged files, ValueError for more than 89 million pixels.
+    """
+    import io
+
+    from PIL import Image, ImageOps
+
+    if isinstance(file, (bytes, bytearray)):
+        file = io.BytesIO(file)
+    kinds = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+    opened = file if isinstance(file, Image.Image) else Image.open(file, formats=kinds)
+    try:
+        if opened.width * opened.height > 89_478_485:
+            raise ValueError(f"{opened.width} x {opened.height} pixels, more than 89 million")
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion would cut off at 255
+            values = np.asarray(image, dtype=np.int64)
+            if values.min() < 0 or values.max() > 65535:
+                raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 16 bits")
+            image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        elif image.mode == "F":
+            raise ValueError("floating-point pixels, whose range is not known")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            ratio = max(width / image.width, height / image.height)
+            wide, high = max(width, round(image.width * ratio)), max(height, round(image.height * ratio))
+            image = image.resize((wide, high), Image.Resampling.BILINEAR)
+            left, top = (wide - width) // 2, (high - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        pixels = np.asarray(image, dtype=np.uint8)
+    finally:
+        if opened is not file:
+            opened.close()
+    return np.array(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), order="C")
+
+
+# `eject` prints this function with inspect.getsource: it may name nothing but re.
+def natural_key(name: str) -> list:
+    """Returns the key by which names sort as people count: 2 before 10, case aside.
+
+    >>> sorted(["b10", "b9", "A1"], key=natural_key)
+    ['A1', 'b9', 'b10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return [[int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)], name]
+
+
+# `eject` prints this function with inspect.getsource: it may name nothing but os and natural_key.
+def list_files(folder: str) -> list:
+    """Returns the paths of all files under a folder, in natural order; hidden ones are left out.
+
+    Links are followed, each real folder once.
+    """
+    found, seen = [], set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        found += [os.path.join(where, name) for name in files if not name.startswith(".")]
+    return sorted(found, key=natural_key)
+
+
+def is_image_name(path: str | os.PathLike[str]) -> bool:
+    """Says whether a file's name is that of a picture.
+
+    >>> is_image_name("a/b.JPG"), is_image_name("notes.txt")
+    (True, False)
+    """
+    return os.path.splitext(os.fspath(path))[1].lower() in SUFFIXES
+
+
+def find_inputs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Returns the picture files behind these paths: files as they are, folders with all they hold, in natural order.
+
+    Raises DataError for a path that does not exist, a file that is no picture by its name, or a folder without any.
+    """
+    found: list[Path] = []
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            inside = [Path(file) for file in list_files(str(path)) if is_image_name(file)]
+            if not inside:
+                raise DataError(f"{path}: expected pictures ({_suffixes()}), came a folder without any")
+            found += inside
+        elif not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        elif not is_image_name(path):
+            raise DataError(f"{path}: expected a picture ({_suffixes()}), came {path.suffix or 'no suffix'}")
+        else:
+            found.append(path)
+    return found
+
+
+def _suffixes() -> str:
+    return " ".join(sorted(SUFFIXES))
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Silences Pillow's warnings: what matters of them is checked and raised by decode_image itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def explain_unreadable(source: Any, error: Exception) -> str:
+    """Returns, in a few words, why a picture could not be read."""
+    if isinstance(source, (str, os.PathLike)):
+        if not os.path.exists(source):
+            return "no such file"
+        if os.path.isdir(source):
+            return "expected a picture, came a folder"
+        if os.path.getsize(source) == 0:
+            return "expected a picture, came an empty file"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "expected a picture (PNG, JPEG, BMP, GIF, WebP, TIFF), came something else or a damaged header"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"cannot be read as a picture ({text})"

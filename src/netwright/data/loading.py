@@ -1,0 +1,496 @@
+"""A name, path or tensors in; checked, divided, counted parts with what prepares them out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from netwright.data import arrays, labels, named
+from netwright.data.partition import stratified_split
+from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
+from netwright.data.sets import Data, Reading
+from netwright.data.source import AnyPart, DatasetPart, Part, Source
+from netwright.data.statistics import pixel_statistics, value_statistics
+from netwright.data.torch_dataset import read_dataset, sample
+from netwright.errors import DataError, UnknownNameError, unknown_name
+
+TAKES = (
+    "load takes a registered name, a folder of images (one sub-folder a class), an .npz file, "
+    "a torch Dataset, or tensors and arrays"
+)
+Numbers = float | Sequence[float]
+
+
+def load(
+    source: Any,
+    targets: Any = None,
+    *,
+    test: Any = None,
+    validation: Any = 0.1,
+    test_share: float = 0.2,
+    seed: int = 0,
+    limit: int | None = None,
+    overfit: int | None = None,
+    preparation: str | Preparation = "standard",
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    size: int | tuple[int, int] | None = None,
+    unreadable: float = 0.01,
+    classes: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Data:
+    """Returns train, validation and test of a data set, checked, with what prepares them.
+
+    `source` is a registered name, a path (folder of images, .npz), a torch Dataset, inputs with `targets`,
+    a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
+    features or (N, H, W), (N, C, H, W), (N, H, W, C) images; integer, boolean or string targets (N,) are
+    classes, float targets (N,) or (N, D) are predicted as numbers.
+
+    A set's own test and validation parts are used as they are; `test` gives one (a pair or a Dataset), and so
+    may `validation`. Otherwise `test_share` and `validation` (shares of the examples that the set does not
+    divide itself, or counts; 0 for none) are held out: seeded, stratified by class, equal examples together.
+    `limit` keeps at most so many examples of each part; `overfit` trains, validates and tests on the same few.
+
+    `preparation` is "standard" (pixels divided by their largest value, then less the mean and over the std of
+    the training part alone, a channel or feature at a time; `mean` and `std` override them), "scale" (only
+    the division), "none", or a Preparation to use as it is. Images of a folder get `size` (a side, or height
+    and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
+    integer labels.
+
+    Raises DataError (or UnknownNameError) saying what was expected, what came, and where.
+
+    >>> load("digits", validation=0).describe().splitlines()[0]
+    'digits: 1,438 to train, 0 to validate, 359 to test'
+    """
+    check_mode(preparation, mean, std)
+    found = read_source(
+        source, targets, size=size, unreadable=unreadable, preparation=preparation, classes=classes
+    )
+    found.name = name or found.name
+    if classes is not None:
+        _match_classes(found, tuple(str(entry) for entry in classes))
+    if isinstance(test, (int, float)):
+        raise DataError(
+            f"test: expected a pair (inputs, targets) or a Dataset, came {test!r}; test_share= takes a share"
+        )
+    if test is not None:
+        add_part(found, "test", test, classes)
+    if not isinstance(validation, (int, float, np.number)):
+        add_part(found, "validation", validation, classes)
+    options: dict[str, Any] = {
+        "seed": seed,
+        "classes": found.classes,
+        "highest": found.highest,
+        **found.entries,
+    }
+    steps = divide(found, validation=validation, test_share=test_share, seed=seed)
+    steps += shorten(found, limit=limit, overfit=overfit, seed=seed)
+    for part in found.parts:
+        _note_absent(found, part)
+    prepare = make_preparation(found, preparation, mean, std)
+    empty = found.parts["train"].select(torch.zeros(0, dtype=torch.int64))
+    train, held, tested = (
+        found.parts.get(part, empty).split(prepare) for part in ("train", "validation", "test")
+    )
+    reading = Reading(found.kind, found.paths, {**options, "shape": prepare.shape, "steps": steps})
+    notes = tuple(dict.fromkeys(found.notes))
+    return Data(found.name, train, held, tested, found.classes, prepare, notes, reading)
+
+
+def read_source(source: Any, targets: Any, **options: Any) -> Source:
+    """Returns what any source that `load` takes holds; raises DataError for what it does not take."""
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        if targets is not None:
+            raise DataError(f"{source}: targets= goes with arrays; a name or path brings its own")
+        return _read_named(source, options)
+    classes = options["classes"]
+    if options["size"] is not None:
+        raise DataError(
+            f"size= goes with a folder of images, came {_kind(source)}; resize arrays before loading"
+        )
+    if isinstance(source, dict) or is_dataset(source):
+        if targets is not None:
+            raise DataError(f"{_kind(source)}: targets= goes with arrays; this brings its own")
+        return _read_parts(source if isinstance(source, dict) else {"train": source}, classes)
+    if isinstance(source, tuple) and targets is None:
+        return _read_parts({"train": source}, classes)
+    if targets is None:
+        raise DataError(f"expected targets with {_kind(source)}: load(inputs, targets).\n{TAKES}.")
+    return _read_parts({"train": (source, targets)}, classes)
+
+
+def is_dataset(source: Any) -> bool:
+    """Says whether this is a Dataset, or an object that can stand in for one."""
+    if isinstance(source, Dataset):
+        return True
+    arraylike = isinstance(source, (Tensor, np.ndarray, list, tuple, dict, str)) or hasattr(
+        source, "__array__"
+    )
+    return not arraylike and hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
+def _kind(source: Any) -> str:
+    return f"{type(source).__module__}.{type(source).__qualname__}".removeprefix("builtins.")
+
+
+def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Source:
+    if isinstance(source, str) and source in named.datasets:
+        entry = named.datasets[source]()
+        found = read_source(entry, None, **options)
+        found.name = source
+        return found
+    path = Path(source).expanduser()
+    if path.is_dir():
+        from netwright.data.folder import read_folder
+
+        return read_folder(
+            path, size=options["size"], unreadable=options["unreadable"], like=options["preparation"]
+        )
+    if path.suffix.lower() == ".npz" and path.is_file():
+        from netwright.data.npz import read_npz
+
+        found = _read_parts(read_npz(path), options["classes"], name=path.stem)
+        found.kind, found.paths = "npz", (str(path),)
+        return found
+    if path.exists():
+        raise DataError(
+            f"{path}: expected a data set, came a {path.suffix or 'plain'} file.\n{TAKES}, today."
+        )
+    text = str(source)
+    if os.sep in text or "/" in text or path.suffix or text.startswith(("~", ".")):
+        raise DataError(f"{path}: no such file or folder.\n{TAKES}.")
+    raise UnknownNameError(
+        f"{unknown_name('data set', text, named.datasets)}\nNor is there a folder of that name."
+    )
+
+
+def _read_parts(parts: dict[str, Any], classes: Sequence[str] | None, *, name: str = "data") -> Source:
+    """Returns the source behind {"train": pair or Dataset, …}."""
+    unknown = [key for key in parts if key not in ("train", "validation", "test")]
+    if unknown or "train" not in parts:
+        raise DataError(
+            f'{name}: expected parts named "train" and, if there are any, "validation" and "test"; '
+            f"came {', '.join(map(repr, parts)) or 'none'}"
+        )
+    found = Source(name, "python", {}, None, image=False)
+    raw: dict[str, np.ndarray] = {}
+    for part, given in parts.items():
+        where = name if len(parts) == 1 else f"{name}, {part}"
+        raw[part], classes = _read_part(found, part, given, where, classes)
+    encoded, found.classes, notes = labels.encode(raw, classes, name=name)
+    found.notes += notes
+    for part, values in encoded.items():
+        held = found.parts[part]
+        found.parts[part] = _with_targets(held, values)
+    _check_alike(found)
+    return found
+
+
+def _with_targets(part: AnyPart, targets: Tensor) -> AnyPart:
+    if isinstance(part, DatasetPart):
+        return DatasetPart(part.dataset, targets)
+    return Part(part.inputs, targets, part.names, part.owned)
+
+
+def _read_part(
+    found: Source, part: str, given: Any, where: str, classes: Sequence[str] | None
+) -> tuple[np.ndarray, Sequence[str] | None]:
+    """Adds one part, its targets not yet encoded, and returns these with the classes that a Dataset names."""
+    if is_dataset(given):
+        held, targets, image, named_classes, notes = read_dataset(given, where=where)
+        if classes is None and targets.dtype.kind != "f":
+            classes = named_classes
+    elif isinstance(given, (tuple, list)) and len(given) == 2:
+        inputs, image, owned, notes = arrays.read_inputs(given[0], where=f"{where} inputs")
+        targets = labels.read_targets(given[1], where=f"{where} targets")
+        held = Part(inputs, torch.zeros(len(inputs)), owned=owned)
+    else:
+        count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+        raise DataError(
+            f"{where}: expected a pair (inputs, targets) or a Dataset, came {_kind(given)}{count}"
+        )
+    if len(held) != len(targets):
+        raise DataError(f"{where}: expected a target for each of {len(held):,} inputs, came {len(targets):,}")
+    if isinstance(held, Part) and held.inputs.dtype == torch.uint8:
+        found.highest = 255 if image else None
+    found.image = image
+    found.parts[part] = held
+    found.notes += notes
+    return targets, classes
+
+
+def add_part(found: Source, part: str, given: Any, classes: Sequence[str] | None) -> None:
+    """Adds a test or validation part that was given by itself."""
+    if part in found.parts:
+        raise DataError(f"{found.name}: {part}= was given, but the set has a {part} part of its own")
+    if found.classes is not None:
+        classes = found.classes
+    extra = _read_parts({"train": given}, classes, name=f"{found.name}, {part}")
+    if extra.classes is not None and found.classes is None:
+        raise DataError(f"{found.name}: expected float targets in {part} as in train, came classes")
+    found.parts[part] = extra.parts["train"]
+    found.notes += extra.notes
+    if extra.image != found.image:
+        raise DataError(f"{found.name}: expected {part} inputs like those of train")
+    _check_alike(found)
+
+
+def _match_classes(found: Source, classes: tuple[str, ...]) -> None:
+    """Numbers the classes of a set that names its own as `classes` does."""
+    if found.classes is None or found.classes == classes:
+        return
+    unknown = [name for name in found.classes if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{found.name}: expected classes among {', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}; "
+            f"came {', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}"
+        )
+    ids = torch.tensor([classes.index(name) for name in found.classes])
+    found.parts = {part: _with_targets(held, ids[held.targets]) for part, held in found.parts.items()}
+    found.classes = classes
+
+
+def _check_alike(found: Source) -> None:
+    parts = {name: part.inputs for name, part in found.parts.items() if isinstance(part, Part)}
+    shapes = {name: (tuple(inputs.shape[1:]), inputs.dtype) for name, inputs in parts.items()}
+    if len(set(shapes.values())) > 1:
+        shown = "; ".join(
+            f"{name} {shape}, {str(dtype).removeprefix('torch.')}" for name, (shape, dtype) in shapes.items()
+        )
+        raise DataError(f"{found.name}: expected inputs of one shape and type in every part, came {shown}")
+
+
+# Dividing
+
+
+def divide(found: Source, *, validation: Any, test_share: float, seed: int) -> list[dict[str, Any]]:
+    """Gives the source the parts that it lacks, cut from its training part; returns the cuts."""
+    pool = found.parts["train"]
+    wanted = {}
+    for part, share in (("test", test_share), ("validation", validation)):
+        if part in found.parts:
+            found.notes.append(f"{part}: the set's own {len(found.parts[part]):,} examples")
+        else:
+            wanted[part] = count_of(share, len(pool), option="test_share" if part == "test" else part)
+    if sum(wanted.values()) >= len(pool):
+        cuts = " and ".join(f"{count:,} for {part}" for part, count in wanted.items())
+        raise DataError(
+            f"{found.name}: an impossible split: {cuts} of {len(pool):,} examples leave none to train.\n"
+            "Ask for smaller shares."
+        )
+    hashes = pool.hashes()
+    groups = np.arange(len(pool)) if hashes is None else np.unique(hashes, return_inverse=True)[1]
+    _note_copies(found, groups, hashes)
+    steps = []
+    for part, count in wanted.items():
+        if count:
+            groups = _hold_out(found, part, count, groups, seed)
+            steps.append({"from": "train", "into": part, "size": count})
+    return steps
+
+
+def count_of(share: Any, total: int, *, option: str) -> int:
+    """Returns how many examples a share (a float below 1) or a count (an int) asks for."""
+    whole = isinstance(share, (int, np.integer)) and not isinstance(share, bool)
+    if whole and share >= 0:
+        return int(share)
+    if whole or not isinstance(share, (float, np.floating)) or not 0 <= share < 1:
+        raise DataError(
+            f"{option}: an impossible split: expected a share from 0 up to, not including, 1, or a whole number "
+            f"of examples; came {share!r}"
+        )
+    return max(1, round(float(share) * total)) if share else 0
+
+
+def _hold_out(found: Source, part: str, count: int, groups: np.ndarray, seed: int) -> np.ndarray:
+    pool = found.parts["train"]
+    ids = None if found.classes is None else pool.targets.numpy()
+    if ids is not None and part == "test":
+        _check_members(found, ids, groups)
+    kept, held_out = stratified_split(ids, groups, count, seed)
+    found.parts["train"], found.parts[part] = pool.divide(kept, held_out)
+    how = "" if ids is None else ", stratified by class"
+    found.notes.append(f"{part}: {len(held_out):,} of {len(pool):,} examples held out{how}, seed {seed}")
+    return groups[kept.numpy()]
+
+
+def _check_members(found: Source, ids: np.ndarray, groups: np.ndarray) -> None:
+    assert found.classes is not None
+    different = np.unique(np.stack([ids, groups]), axis=1)[0]
+    members = np.bincount(different, minlength=len(found.classes))
+    few = np.flatnonzero(members == 1)
+    if len(few):
+        shown = ", ".join(found.classes[index] for index in few[:5]) + (", …" if len(few) > 5 else "")
+        advice = " If the labels are quantities, give them as floats." if len(few) > 20 else ""
+        raise DataError(
+            f"{found.name}: an impossible split: expected at least 2 different examples of each class, one to train "
+            f"and one to test.\n{len(few)} of {len(found.classes)} classes have fewer: {shown}.\n"
+            f"Add examples or leave these classes out, or give a test part of your own.{advice}"
+        )
+
+
+def _note_copies(found: Source, groups: np.ndarray, hashes: np.ndarray | None) -> None:
+    if hashes is None:
+        return
+    distinct = int(groups.max()) + 1 if len(groups) else 0
+    if distinct < len(groups):
+        found.notes.append(
+            f"{len(groups) - distinct:,} of {len(groups):,} training examples are copies of others; "
+            "copies are kept in the same part"
+        )
+        _note_contradictions(found, groups)
+    for part in ("validation", "test"):
+        other = found.parts[part].hashes() if part in found.parts else None
+        if other is not None and (crossing := int(np.isin(other, hashes).sum())):
+            found.notes.append(
+                f"{crossing:,} of the {len(other):,} examples of the set's own {part} part are copies of "
+                "training examples and were left in place"
+            )
+
+
+def _note_contradictions(found: Source, groups: np.ndarray) -> None:
+    if found.classes is None:
+        return
+    ids = found.parts["train"].targets.numpy()
+    pairs = np.unique(np.stack([groups, ids]), axis=1)[0]
+    several = int((np.bincount(pairs) > 1).sum())
+    if several:
+        found.notes.append(f"{several:,} training examples occur with different labels")
+
+
+def _note_absent(found: Source, part: str) -> None:
+    if found.classes is None:
+        return
+    counts = torch.bincount(found.parts[part].targets, minlength=len(found.classes))
+    absent = [name for name, count in zip(found.classes, counts.tolist(), strict=True) if not count]
+    if absent:
+        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+        found.notes.append(f"{part} has no example of {len(absent)} of {len(found.classes)} classes: {shown}")
+
+
+# Trials
+
+
+def shorten(found: Source, *, limit: int | None, overfit: int | None, seed: int) -> list[dict[str, Any]]:
+    """Keeps `limit` examples of each part, or the same `overfit` training examples for all; returns the steps."""
+    steps: list[dict[str, Any]] = []
+    for option, count in (("limit", limit), ("overfit", overfit)):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise DataError(f"{option}: expected a whole number of examples, at least 1, came {count!r}")
+    for part in list(found.parts):
+        if limit is not None and limit < len(found.parts[part]):
+            _keep(found, part, limit, seed, "limit")
+            steps.append({"limit": part, "size": limit})
+    if overfit is not None:
+        if overfit < len(found.parts["train"]):
+            _keep(found, "train", overfit, seed, "overfit")
+            steps.append({"limit": "train", "size": overfit})
+        few = found.parts["train"]
+        found.parts = {"train": few, "validation": few, "test": few}
+        steps.append({"overfit": len(few)})
+        found.notes.append(
+            f"overfit: the same {len(few):,} examples train, validate and test; scores say nothing else"
+        )
+    return steps
+
+
+def _keep(found: Source, part: str, count: int, seed: int, option: str) -> None:
+    whole = found.parts[part]
+    ids = None if found.classes is None else whole.targets.numpy()
+    _, chosen = stratified_split(ids, np.arange(len(whole)), count, seed)
+    found.parts[part] = whole.select(chosen)
+    found.notes.append(f"{option}: {count:,} of {len(whole):,} examples of {part} are used, seed {seed}")
+
+
+# Preparing
+
+
+def check_mode(preparation: Any, mean: Numbers | None, std: Numbers | None) -> None:
+    """Raises DataError for a preparation that is not known, or numbers that it would not use."""
+    if isinstance(preparation, Preparation):
+        mode = "a Preparation"
+    elif preparation in ("standard", "scale", "none"):
+        mode = f"{preparation!r}"
+    else:
+        raise unknown_name("preparation", preparation, ("standard", "scale", "none"))
+    if preparation != "standard" and (mean is not None or std is not None):
+        raise DataError(f"mean= and std= belong to preparation='standard', came {mode} with them")
+
+
+def make_preparation(
+    found: Source, mode: str | Preparation, mean: Numbers | None, std: Numbers | None
+) -> Preparation:
+    """Returns what prepares this source, from statistics of its training part alone."""
+    train = found.parts["train"]
+    first = train.inputs if isinstance(train, Part) else sample(train.dataset, 1)
+    shape = tuple(first.shape[1:])
+    if isinstance(mode, Preparation):
+        floats = isinstance(mode, ImagePreparation) and mode.highest is None
+        if mode.shape != shape or (found.image and floats != first.is_floating_point()):
+            expected = f"{'float' if floats else 'raw'} examples of shape {mode.shape}"
+            raise DataError(
+                f"{found.name}: expected {expected} for this preparation, came {shape}, {first.dtype}"
+            )
+        return mode
+    highest = found.highest if first.dtype == torch.uint8 and found.image else None
+    scale = 1.0 if highest is None or mode == "none" else float(highest)
+    numbers: dict[str, Any] = {"scale": scale}
+    if mode == "standard":
+        numbers |= _standard(found, scale, mean, std)
+    if found.image:
+        return ImagePreparation(shape, highest=highest, **numbers)
+    return FeaturePreparation(shape, **numbers)
+
+
+def _standard(
+    found: Source, scale: float, mean: Numbers | None, std: Numbers | None
+) -> dict[str, list[float]]:
+    given = {"mean": _column(mean, "mean"), "std": _column(std, "std")}
+    if given["mean"] is None or given["std"] is None:
+        inputs = _sample(found)
+        if inputs.dtype == torch.uint8 and found.image:
+            measured = pixel_statistics(inputs, scale)
+        else:
+            measured = value_statistics(inputs)
+        constant = int(measured[2].sum())
+        if constant and given["std"] is None:
+            what = "channels" if found.image else "features"
+            found.notes.append(
+                f"{constant:,} of {len(measured[2]):,} {what} are constant in the training part; their std is taken as 1"
+            )
+        given = {
+            "mean": measured[0].tolist() if given["mean"] is None else given["mean"],
+            "std": measured[1].tolist() if given["std"] is None else given["std"],
+        }
+    return {key: numbers for key, numbers in given.items() if numbers is not None}
+
+
+def _column(numbers: Numbers | None, option: str) -> list[float] | None:
+    if numbers is None:
+        return None
+    try:
+        return [float(number) for number in np.atleast_1d(np.asarray(numbers, dtype=np.float64))]
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{option}: expected a number, or one a channel or feature, came {numbers!r}"
+        ) from None
+
+
+def _sample(found: Source) -> Tensor:
+    train = found.parts["train"]
+    if isinstance(train, Part):
+        return train.inputs
+    inputs = sample(train.dataset, len(train))
+    found.notes.append(
+        f"mean and std are those of {len(inputs):,} of {len(train):,} training examples, read once"
+    )
+    return inputs

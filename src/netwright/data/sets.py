@@ -1,0 +1,131 @@
+"""A loaded data set: its parts, its classes, what prepares it, and everything that was decided on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netwright.data.generators import kept_generators
+from netwright.data.preparation import Preparation
+from netwright.data.split import DatasetSplit, Split
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a set was read: enough to read the same examples again into the same order.
+
+    `kind` is digits, idx, folder, npz or python; `paths` are files in the order read, or the one folder;
+    `options` has what was in effect: `seed`, `classes`, `shape` and `highest` of the raw examples, and
+    `steps`, the cuts in order, each {"from", "into", "size"}: stratified_split(targets, groups, size, seed)
+    of `from` holds out `into`, grouped by content_hashes; {"limit": part, "size"}: the part becomes what is
+    held out with groups of one; {"overfit": n}: validation and test are the training part.
+    """
+
+    kind: str
+    paths: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Train, validation and test, with what prepares them; `notes` has one sentence for every decision.
+
+    >>> from netwright.data import load
+    >>> data = load("digits")
+    >>> data.task, data.input_shape, data.num_outputs
+    ('classification', (1, 8, 8), 10)
+    """
+
+    name: str
+    train: Split | DatasetSplit
+    validation: Split | DatasetSplit
+    test: Split | DatasetSplit
+    classes: tuple[str, ...] | None
+    preparation: Preparation
+    notes: tuple[str, ...] = ()
+    reading: Reading = Reading("python")
+
+    @property
+    def task(self) -> str:
+        """`classification` or `regression`."""
+        return "regression" if self.classes is None else "classification"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one prepared example."""
+        return self.preparation.shape
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a network must put out for an example: one a class, or one a target."""
+        if self.classes is not None:
+            return len(self.classes)
+        return math.prod(self.train.targets.shape[1:])
+
+    @property
+    def example(self) -> Tensor:
+        """The first training example, prepared: (1, *input_shape) float32."""
+        with kept_generators():
+            return self.train.prepared(slice(0, 1))[0]
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Training examples of each class."""
+        if self.classes is None:
+            return None
+        return tuple(torch.bincount(self.train.targets.cpu(), minlength=len(self.classes)).tolist())
+
+    def to(self, device: torch.device | str) -> Data:
+        """Returns the same set with its parts on a device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+    def describe(self) -> str:
+        """Returns a few lines of plain text for the terminal.
+
+        >>> from netwright.data import load
+        >>> print(load("digits", test_share=0.2).describe())
+        digits: 1,258 to train, 180 to validate, 359 to test
+        10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+        input 1 x 8 x 8, divided by 16, less 0.3051, over 0.376
+        """
+        shape = " x ".join(map(str, self.input_shape))
+        lines = [
+            f"{self.name}: {len(self.train):,} to train, {len(self.validation):,} to validate, "
+            f"{len(self.test):,} to test",
+            self._outputs(),
+            f"input {shape}{_arithmetic(self.preparation)}",
+        ]
+        return "\n".join(lines)
+
+    def _outputs(self) -> str:
+        if self.classes is None:
+            count = self.num_outputs
+            return f"{count} number{'s' if count > 1 else ''} to predict"
+        shown = ", ".join(self.classes[:10]) + (", …" if len(self.classes) > 10 else "")
+        return f"{len(self.classes)} classes: {shown}"
+
+
+def _arithmetic(preparation: Preparation) -> str:
+    words = ""
+    if preparation.scale != 1:
+        words += f", divided by {preparation.scale:g}"
+    if preparation.mean.numel() <= 4:
+        if bool((preparation.mean != 0).any()):
+            words += f", less {_list(preparation.mean)}"
+        if bool((preparation.std != 1).any()):
+            words += f", over {_list(preparation.std)}"
+        return words or ", as it is"
+    return words + ", each standardised"
+
+
+def _list(column: Tensor) -> str:
+    return " / ".join(f"{number:.4g}" for number in column.flatten().tolist())

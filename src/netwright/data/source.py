@@ -1,0 +1,114 @@
+"""What was read, before it is divided: the parts that the source has, raw, and how they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from netwright.data.partition import content_hashes
+from netwright.data.preparation import Preparation
+from netwright.data.split import DatasetSplit, Split
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Examples in memory. `owned`: read by us, so its memory may be put in another order.
+
+    `targets` (N,) int64 class ids or float32, as in Split.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    names: tuple[str, ...] | None = None
+    owned: bool = False
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def select(self, indices: Tensor) -> Part:
+        """Returns these examples in memory of their own."""
+        return Part(self.inputs[indices], self.targets[indices], _names(self.names, indices), owned=True)
+
+    def divide(self, kept: Tensor, held_out: Tensor) -> tuple[Part, Part]:
+        """Returns two parts, in the order given; memory that is ours is rearranged and shared, not copied."""
+        if not self.owned:
+            return self.select(kept), self.select(held_out)
+        reorder(self.inputs, torch.cat([kept, held_out]))
+        cut = len(kept)
+        return (
+            Part(self.inputs[:cut], self.targets[kept], _names(self.names, kept), owned=True),
+            Part(self.inputs[cut:], self.targets[held_out], _names(self.names, held_out), owned=True),
+        )
+
+    def hashes(self) -> np.ndarray | None:
+        return content_hashes(self.inputs)
+
+    def split(self, preparation: Preparation) -> Split:
+        return Split(self.inputs, self.targets, preparation, self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetPart:
+    """Examples that stay in their Dataset; `dataset[i]` is one raw tensor."""
+
+    dataset: Dataset[Tensor]
+    targets: Tensor
+    names: None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def select(self, indices: Tensor) -> DatasetPart:
+        return DatasetPart(Subset(self.dataset, indices.tolist()), self.targets[indices])
+
+    def divide(self, kept: Tensor, held_out: Tensor) -> tuple[DatasetPart, DatasetPart]:
+        return self.select(kept), self.select(held_out)
+
+    def hashes(self) -> None:
+        return None
+
+    def split(self, preparation: Preparation) -> DatasetSplit:
+        return DatasetSplit(self.dataset, self.targets, preparation)
+
+
+AnyPart = Part | DatasetPart
+
+
+@dataclass
+class Source:
+    """What a reader hands to `load`: parts named train, validation, test (train always), and their story.
+
+    `highest` is the largest raw pixel value (None: floats, or no image); `entries` is whatever a script
+    needs beside `paths` to read the same again.
+    """
+
+    name: str
+    kind: str
+    parts: dict[str, AnyPart]
+    classes: tuple[str, ...] | None
+    image: bool
+    highest: int | None = None
+    paths: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    entries: dict[str, Any] = field(default_factory=dict)
+
+
+def reorder(inputs: Tensor, order: Tensor) -> None:
+    """Puts the rows of `inputs` in the order given, in place, a few columns at a time.
+
+    A second copy of the set never exists: the largest temporary holds 1/16 of it (or one column).
+    """
+    columns = inputs.view(len(inputs), -1)
+    width = max(1, columns.shape[1] // 16)
+    for begin in range(0, columns.shape[1], width):
+        columns[:, begin : begin + width] = columns[order, begin : begin + width]
+
+
+def _names(names: Sequence[str] | None, indices: Tensor) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names[index] for index in indices.tolist())

@@ -1,0 +1,1456 @@
+"""Watches a running program and writes an Observation, without a trace in the program.
+
+Three levels of watching, changed only at an optimizer's step, at the beginning of an evaluation and at its end:
+
+* deep: a TorchFunctionMode (trace.py) sees every torch function; global forward hooks see every layer. The first three
+  steps, the first two of an optimizer that comes later, and the first batches of the first evaluations.
+* sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 20, then one in fifty.
+* idle: only a handful of lines around backward, step, zero_grad and next(loader): a counter, the loss's value (on a CPU),
+  a token in the graph's last node that dies with the graph.
+
+What belongs to the watched program is never kept: tensors and modules are known by weak references and numbers.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import random
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as nn_module
+from torch.optim import optimizer as torch_optimizer
+
+from netwright.examine import measure
+from netwright.examine.observation import (
+    Backward,
+    Birth,
+    Crash,
+    Evaluation,
+    Event,
+    Forward,
+    Layer,
+    Loader,
+    Loss,
+    Module,
+    Observation,
+    Op,
+    Optimizer,
+    Parameter,
+    Place,
+    Step,
+    is_modal,
+)
+from netwright.examine.patches import Patches
+from netwright.examine.places import FOREIGN, OPTIM, TORCH, USER, Places
+from netwright.examine.trace import Trace
+
+IDLE, SAMPLED, DEEP = range(3)
+DEEP_STEPS = 3
+DEEP_BACKWARDS = 40  # a program that accumulates gradients over more than this is not traced further
+SAMPLED_STEPS = 20
+EVERY = 50
+MOST_EVENTS = 400
+MOST_RECORDS = 4_000
+DEEP_EVALUATIONS = 3  # per place that begins one
+DEEP_EVALUATION_BATCHES = 3
+MOST_EXAMPLES = 20_000
+
+_compiling: Callable[[], bool] = torch.compiler.is_compiling
+
+
+class StopExamination(BaseException):
+    """Ends the examined program when nothing more is to be learned early (`--stop-after`)."""
+
+
+class _Token:
+    """Lies in a graph's last node and dies with it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Observer:
+    """Writes `observation` between `start` and `finish`."""
+
+    def __init__(
+        self,
+        *,
+        script: str = "",
+        roots: tuple[str, ...] = (),
+        on_moment: Callable[[str, Observation], None] | None = None,
+        stop_steps: int | None = None,
+    ) -> None:
+        self.observation = Observation(script=script, torch=str(torch.__version__))
+        self.places = Places(roots)
+        self.on_moment = on_moment
+        self.stop_steps = stop_steps
+        self.recording = False
+        self.busy = 0  # inside the watching itself: what it calls is not traced
+        self.level = IDLE
+        self.stack: list[int] = []
+        self.trace = Trace(self)
+        self.broken: dict[str, str] = {}
+        self.pid = os.getpid()
+        self._patches = Patches()
+        self._loss_patches = Patches()
+        self._handles: list[Any] = []
+        self._hooks: list[Any] = []
+        self._order = 0
+        self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
+        self._built: dict[int, tuple[weakref.ref[nn.Module], Place | None]] = {}
+        self._parameters: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._live: list[tuple[int, weakref.ref[Tensor]]] = []  # trainable ones, for measuring
+        self._optimizers: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._loaders: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._loader_of_iterator: dict[int, int] = {}
+        self._indices: dict[int, set[int]] = {}
+        self._tokens: deque[tuple[int, weakref.ref[_Token]]] = deque()
+        self._backward_depth = 0
+        self._step_depth = 0
+        self._backwards_since: dict[int, int] = {}
+        self._deep_until = DEEP_STEPS
+        self._used: dict[int, tuple[int, int]] = {}
+        self._piled: set[int] = set()
+        self._sums: dict[int, float] = {}
+        self._stepped = True
+        self._pending: list[tuple[int, Tensor, float]] = []
+        self._pending_step: Step | None = None
+        self._evaluation: Evaluation | None = None
+        self._evaluation_hint = False
+        self._hints: dict[Any, int] = {}
+        self._train_depth = 0
+        self._forward: Forward | None = None
+        self._last_forward: dict[int, Forward] = {}
+        self._layers_seen: set[int] = set()
+        self._examples = {True: 0, False: 0}
+        self._last_loader = -1
+        self._compiled = False
+        self._stance: Any = None
+        self._mode_out = 0
+        self._start = time.perf_counter()
+        self._first_backward = 0.0
+        self._next_moments = ["forward", "backward", "step", "2", "100", "epoch"]
+        self._shapes: list[tuple[int, ...]] = []
+        self._random_seen: dict[str, Any] = {}
+        self._random_drawn: dict[str, bool] = {}
+        self._nan_checked = False
+
+    # -- beginning and end -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to watch."""
+        self._random_seen = _random_states()
+        self._patch()
+        self._known_optimizers()
+        self._start = time.perf_counter()
+        self.recording = True
+        self._set_level(DEEP)
+        self._moment("source")
+        _WATCHING.append(weakref.ref(self))
+
+    def finish(self, ended: str, crash: Crash | None = None) -> Observation:
+        """Ends the watching, puts everything back and returns the observation."""
+        observation = self.observation
+        if not self.recording:
+            return observation
+        if self._evaluation is not None:
+            self._evaluation.complete = ended in ("end", "exit")
+        observation.seconds = time.perf_counter() - self._start
+        observation.ended, observation.crash = ended, crash
+        self.guard(self._random_at_end)
+        self.disarm()
+        observation.moments.setdefault("end", observation.step_count)
+        return observation
+
+    def disarm(self) -> None:
+        """Puts everything back without another look (also called in forked children)."""
+        self.recording = False
+        self._set_level(IDLE)
+        self._patches.undo()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._pending.clear()
+        self.trace.forget()
+        for known in (self._modules, self._built, self._parameters, self._optimizers, self._loaders):
+            known.clear()  # type: ignore[attr-defined]
+        self._live.clear()
+        self._tokens.clear()
+        _WATCHING[:] = [entry for entry in _WATCHING if entry() is not self]
+
+    def crashed(self, error: BaseException) -> Crash:
+        """Returns what is known of the moment at which the program raised `error`."""
+        place, trail = None, error.__traceback__
+        while trail is not None:
+            if self.places.kind(trail.tb_frame.f_code) == USER:
+                code = trail.tb_frame.f_code
+                place = Place(self.places.shown(code.co_filename), trail.tb_lineno, code.co_name)
+            trail = trail.tb_next
+        module = self.stack[-1] if self.stack else -1
+        return Crash(
+            type(error).__name__, str(error)[:500], place, module, list(self._shapes) if module >= 0 else []
+        )
+
+    def guard(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Returns what a part of the watching returns; its own failure is noted and never reaches the program."""
+        self.busy += 1
+        try:
+            return call(*args)
+        except StopExamination:
+            raise
+        except Exception as error:
+            name = getattr(call, "__name__", "observer")
+            self.broken.setdefault(name, f"{type(error).__name__}: {error}"[:200])
+            return None
+        finally:
+            self.busy -= 1
+
+    def blinded(self, why: str) -> None:
+        """Notes once what could not be observed."""
+        if why not in self.observation.blind:
+            self.observation.blind.append(why)
+
+    def tick(self) -> int:
+        self._order += 1
+        return self._order
+
+    def event(self, kind: str, place: Place | None, **detail: Any) -> None:
+        counts = self.observation.counts
+        counts[kind] = count = counts.get(kind, 0) + 1
+        if count <= MOST_EVENTS:
+            self.observation.events.append(
+                Event(self.tick(), kind, self.observation.step_count, place, detail)
+            )
+
+    # -- levels ----------------------------------------------------------------------------------------------------
+
+    def _scheduled(self) -> int:
+        step = self.observation.step_count
+        if step < self._deep_until and self.observation.backward_count < DEEP_BACKWARDS:
+            return DEEP
+        if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
+            return SAMPLED
+        if step >= SAMPLED_STEPS and step % EVERY == 0:
+            return SAMPLED
+        return IDLE
+
+    def _set_level(self, level: int) -> None:
+        if level == self.level:
+            return
+        before, self.level = self.level, level
+        if (level >= SAMPLED) != (before >= SAMPLED):
+            self._toggle_hooks(level >= SAMPLED)
+            self._toggle_stance(level >= SAMPLED)
+        if (level == SAMPLED) != (before == SAMPLED):
+            if level == SAMPLED:
+                self._patch_losses()
+            else:
+                self._loss_patches.undo()
+        if (level == DEEP) != (before == DEEP):
+            self._mode_out = 0
+            _remove_mode(self.trace)
+            if level == DEEP:
+                _insert_mode(self.trace)
+        self._layers_seen.clear()
+        self.trace.new_lap()
+
+    def _toggle_hooks(self, on: bool) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if on:
+            self._hooks.append(nn_module.register_module_forward_pre_hook(self._before_module))
+            self._hooks.append(nn_module.register_module_forward_hook(self._after_module))
+
+    def _toggle_stance(self, on: bool) -> None:
+        # Compiled functions run eagerly while they are watched closely; afterwards they compile as if nothing had been.
+        if on and self._compiled and "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            self._stance = torch.compiler.set_stance("force_eager")
+            self.guard(self._stance.__enter__)
+        elif not on and self._stance is not None:
+            self.guard(self._stance.__exit__, None, None, None)
+            self._stance = None
+
+    def _mode_off(self) -> None:
+        """Takes the trace off for a while: inside optimizers, backward, data loaders."""
+        if self.level == DEEP:
+            self._mode_out += 1
+            if self._mode_out == 1:
+                _remove_mode(self.trace)
+
+    def _mode_on(self) -> None:
+        if self.level == DEEP and self._mode_out:
+            self._mode_out -= 1
+            if self._mode_out == 0:
+                _insert_mode(self.trace)
+
+    # -- moments ---------------------------------------------------------------------------------------------------
+
+    def _moment(self, name: str) -> None:
+        observation = self.observation
+        observation.moments.setdefault(name, observation.step_count)
+        observation.seconds = time.perf_counter() - self._start
+        if name in self._next_moments:
+            self._next_moments.remove(name)
+        if self.on_moment is not None:
+            self.on_moment(name, observation)
+
+    # -- patches ---------------------------------------------------------------------------------------------------
+
+    def _patch(self) -> None:
+        wrap = self._patches.wrap
+        wrap(torch.autograd, "backward", self._around_backward)
+        wrap(torch.autograd, "grad", lambda original: self._around(original, "grad"))
+        wrap(nn.Module, "__init__", self._around_module_init)
+        wrap(nn.Module, "train", self._around_train)
+        wrap(nn.Module, "zero_grad", lambda original: self._around(original, "zero_grad"))
+        wrap(torch_optimizer.Optimizer, "__init__", self._around_optimizer_init)
+        wrap(torch_optimizer.Optimizer, "zero_grad", lambda original: self._around(original, "zero_grad"))
+        for owner in (torch.no_grad, torch.inference_mode):
+            wrap(owner, "__enter__", self._around_no_grad)
+        wrap(torch.set_grad_enabled, "__init__", self._around_set_grad)
+        wrap(torch, "compile", self._around_compile)
+        clip = sys.modules.get("torch.nn.utils.clip_grad")
+        for owner in filter(None, (clip, torch.nn.utils)):
+            for name in ("clip_grad_norm_", "clip_grad_value_"):
+                wrap(owner, name, lambda original: self._around(original, "clip"))
+        if clip is not None:  # for a name that the program imported before
+            wrap(clip, "_clip_grads_with_norm_", lambda original: self._around(original, "clip_inner"))
+        wrap(torch.amp.GradScaler, "unscale_", lambda original: self._around(original, "unscale"))
+        wrap(torch.amp.GradScaler, "step", lambda original: self._around(original, "scaler_step"))
+        for kind in vars(torch.optim.lr_scheduler).values():
+            if isinstance(kind, type) and "step" in vars(kind):
+                wrap(kind, "step", self._around_scheduler)
+        loader = sys.modules.get("torch.utils.data.dataloader")
+        if loader is not None:
+            wrap(loader.DataLoader, "__iter__", self._around_loader)
+            for kind in (loader._SingleProcessDataLoaderIter, loader._MultiProcessingDataLoaderIter):
+                for base in kind.__mro__:
+                    if "__next__" in vars(base) and not hasattr(vars(base)["__next__"], "__wrapped__"):
+                        wrap(base, "__next__", self._around_next)
+        for owner, name in _seeders():
+            wrap(owner, name, lambda original: self._around(original, "seed"))
+        register = torch_optimizer.register_optimizer_step_pre_hook
+        self._handles.append(register(self._before_step))
+        self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after_step))
+
+    def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if not self.recording or _compiling() or self._mode_out:
+                return original(*args, **kwargs)
+            self.guard(self._called, kind, args, original)
+            self._mode_off()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._mode_on()
+                if kind == "seed":
+                    self.guard(self._reseeded)
+
+        return wrapped
+
+    def _called(self, kind: str, args: tuple[Any, ...], original: Any) -> None:
+        counts = self.observation.counts
+        if counts.get(kind, 0) >= MOST_EVENTS:
+            counts[kind] += 1
+            return
+        frame = sys._getframe(3)
+        while frame.f_back is not None and self.places.kind(frame.f_code) in (TORCH, OPTIM):
+            if kind == "clip_inner" and frame.f_code.co_name == "clip_grad_norm_":
+                kind = "clip"
+            frame = frame.f_back
+        if kind == "clip_inner":
+            return
+        self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind))
+
+    # -- backward --------------------------------------------------------------------------------------------------
+
+    def _around_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def backward(*args: Any, **kwargs: Any) -> Any:
+            if not self.recording or _compiling() or self._backward_depth:
+                return original(*args, **kwargs)
+            record = self.guard(self._before_backward, args, kwargs)
+            self._backward_depth += 1
+            self._mode_off()
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:
+                if record is not None:
+                    record.raised = f"{type(error).__name__}: {error}"[:300]
+                raise
+            finally:
+                self._mode_on()
+                self._backward_depth -= 1
+            if self.recording:
+                self.guard(self._after_backward, record)
+            return result
+
+        return backward
+
+    def _before_backward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backward | None:
+        observation = self.observation
+        now = time.perf_counter()
+        self._first_backward = self._first_backward or now
+        observation.training_seconds = now - self._first_backward
+        step = observation.step_count
+        roots = args[0] if args else kwargs.get("tensors")
+        loss = roots if isinstance(roots, Tensor) else measure.first_tensor(roots)
+        value = None
+        if loss is not None:
+            node = loss.grad_fn
+            if loss.is_cpu and loss.dim() == 0 and type(loss) is Tensor:
+                value = loss.item()
+                curve = observation.curve
+                if len(curve) < 5_000 or observation.backward_count % 16 == 0:
+                    curve.append((step, value))
+                if not math.isfinite(value) and not self._nan_checked:
+                    self._nan_checked = True
+                    self.guard(self._birth, loss)
+            if node is not None:
+                token = _Token()
+                node.metadata["netwright"] = token
+                self._tokens.append((step, weakref.ref(token)))
+                if len(self._tokens) > 4_000:
+                    self._tokens.popleft()
+        observation.backward_count += 1
+        self._backwards_since = {key: count + 1 for key, count in self._backwards_since.items()}
+        if self._last_loader >= 0:
+            observation.loaders[self._last_loader].trained += 1
+            self._last_loader = -1
+        if self._evaluation is not None or self._evaluation_hint:
+            self._end_evaluation()
+        if self.level == IDLE or len(observation.backwards) > MOST_RECORDS:
+            return None
+        if self.level == DEEP and value is None and loss is not None and loss.dim() == 0:
+            numbers = measure.stats(loss)
+            value = numbers.min if numbers else None
+        record = Backward(self.tick(), step, value=value, inside_step=self._step_depth > 0)
+        observation.backwards.append(record)
+        self._fill_backward(record, loss, args, kwargs)
+        if "forward" in self._next_moments:
+            self._moment("forward")
+        return record
+
+    def _fill_backward(
+        self, record: Backward, loss: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        record.place = self.places.here(4)
+        record.retain_graph = bool(kwargs.get("retain_graph") or (args[2] if len(args) > 2 else False))
+        record.create_graph = bool(kwargs.get("create_graph") or (args[3] if len(args) > 3 else False))
+        if loss is not None:
+            record.root = loss.grad_fn.name() if loss.grad_fn is not None else ""
+            record.leaf = loss.grad_fn is None
+            entry = self.trace.makers.get(id(loss))
+            if self.level == DEEP and entry is not None and entry[0]() is loss:
+                record.op = entry[1]
+        for forward in self._last_forward.values():
+            if forward.grad_enabled:
+                forward.followed = "backward"
+        self._last_forward.clear()
+        record.alive = self._alive()
+        record.sampled = True
+        held = [(uid, grad) for uid, parameter in self._trainable() if (grad := parameter.grad) is not None]
+        sizes = measure.norms([grad for _, grad in held])
+        nonzero = {uid for (uid, _), size in zip(held, sizes) if size != 0}
+        for uid, grad in held:
+            if uid not in nonzero:
+                self._piled.discard(uid)
+            elif self._used.get(uid) == (id(grad), grad._version):
+                self._piled.add(uid)
+        self._piled &= nonzero
+        record.before, record.piled = len(nonzero), len(self._piled)
+        if self.level == DEEP:
+            sums = self._weight_sums()
+            moved = any(value != self._sums.get(uid, value) for uid, value in sums.items())
+            record.moved = moved and not self._stepped
+            self._sums, self._stepped = sums, False
+
+    def _after_backward(self, record: Backward | None) -> None:
+        observation = self.observation
+        if record is not None:
+            self._measure_gradients(record)
+            if "backward" in self._next_moments:
+                self._moment("backward")
+        if observation.backward_count == 100 and "100" in self._next_moments and observation.step_count < 100:
+            self._moment("100")
+        if self.level == DEEP and observation.backward_count >= DEEP_BACKWARDS and not self._step_depth:
+            self._set_level(self._scheduled())
+
+    def _measure_gradients(self, record: Backward) -> None:
+        observation = self.observation
+        living = list(self._trainable())
+        held = [(uid, grad) for uid, parameter in living if (grad := parameter.grad) is not None]
+        sizes = measure.norms([grad for _, grad in held])
+        for (uid, grad), size in zip(held, sizes):
+            record.gradients[str(uid)] = size
+            parameter = observation.parameters[uid]
+            if parameter.rows_equal and parameter.gradient_rows_equal is None:
+                parameter.gradient_rows_equal = measure.rows_equal(grad)
+            if not math.isfinite(size) and not self._nan_checked and not _scaling():
+                self._nan_checked = True
+                birth = Birth(
+                    observation.step_count,
+                    "gradient",
+                    parameter.name,
+                    order=self.tick(),
+                    module=parameter.module,
+                )
+                birth.place = record.place
+                observation.births.append(birth)
+        record.missing = [
+            uid for uid, parameter in living if parameter.grad is None and parameter.requires_grad
+        ]
+
+    def _trainable(self) -> Iterator[tuple[int, Tensor]]:
+        for uid, reference in self._live:
+            parameter = reference()
+            if parameter is not None:
+                yield uid, parameter
+
+    def _weight_sums(self) -> dict[int, float]:
+        living = [
+            (uid, measure.sample(values, 4096))
+            for uid, entry in self._trainable()
+            if (values := measure.plain(entry)) is not None
+        ]
+        return {uid: size for (uid, _), size in zip(living, measure.norms([entry for _, entry in living]))}
+
+    def _alive(self) -> int:
+        step = self.observation.step_count
+        while self._tokens and self._tokens[0][1]() is None:
+            self._tokens.popleft()
+        return sum(1 for born, token in self._tokens if born <= step - 3 and token() is not None)
+
+    def _birth(self, loss: Tensor) -> None:
+        """Finds where the first number that is not finite came from, with the graph behind the loss still there."""
+        observation = self.observation
+        birth = Birth(observation.step_count, "loss", order=self.tick(), place=self.places.here(4))
+        poisoned = [uid for uid, entry in self._trainable() if not _finite(entry)]
+        early = next((op for op in self._lap() if op.stats and op.stats.finite < 1 and not _masked(op)), None)
+        if poisoned:
+            parameter = observation.parameters[poisoned[0]]
+            birth.kind, birth.name, birth.module = "parameter", parameter.name, parameter.module
+        elif early is not None:
+            birth.kind, birth.name, birth.op, birth.module = "forward", early.name, early.index, early.module
+            birth.place = early.place
+            birth.inputs = [
+                numbers for entry in early.inputs if (numbers := self._numbers(entry)) is not None
+            ]
+            if birth.inputs and all(entry.finite < 1 for entry in birth.inputs):
+                birth.kind = "input"
+        elif loss.grad_fn is not None:
+            self._birth_in_graph(birth, loss)
+        observation.births.append(birth)
+
+    def _lap(self) -> Iterator[Op]:
+        step = self.observation.step_count
+        return (op for op in self.observation.ops if op.step == step)
+
+    def _numbers(self, operand: Any) -> Any:
+        if operand.stats is not None:
+            return operand.stats
+        return self.observation.ops[operand.op].stats if operand.op >= 0 else None
+
+    def _birth_in_graph(self, birth: Birth, loss: Tensor) -> None:
+        nodes = _nodes(loss.grad_fn)
+        traced = self._traced_nodes if len(self._traced_nodes) == len(nodes) else []
+        for number in range(len(nodes) - 1, -1, -1):
+            node = nodes[number]
+            inside, outside = _saved(node)
+            known = traced[number] if traced and traced[number][0] == node.name() else None
+            if (inside and all(map(_finite, inside))) and (
+                any(not _finite(entry) for entry in outside) or _breaks(node.name(), inside)
+            ):
+                birth.kind, birth.name = "forward", node.name()
+                birth.inputs = [numbers for entry in inside if (numbers := measure.stats(entry)) is not None]
+                if known is not None and known[1] >= 0:
+                    op = self.observation.ops[known[1]]
+                    birth.op, birth.module, birth.place, birth.name = op.index, op.module, op.place, op.name
+                return
+
+    _traced_nodes: list[tuple[str, int]] = []
+
+    # -- optimizers ------------------------------------------------------------------------------------------------
+
+    def _around_optimizer_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            if not self.recording or _compiling():
+                return original(optimizer, *args, **kwargs)
+            self._mode_off()
+            try:
+                original(optimizer, *args, **kwargs)
+            finally:
+                self._mode_on()
+            self.guard(self._optimizer_built, optimizer)
+            return None
+
+        return __init__
+
+    def _optimizer_built(self, optimizer: Any) -> None:
+        place = self.places.construction(optimizer, 3)
+        uid = self._register_optimizer(optimizer, place)
+        self.event("optimizer", place, optimizer=uid)
+        if self.observation.step_count:
+            self._deep_until = max(self._deep_until, self.observation.step_count + 2)
+            if self.level != DEEP and not self.stack and not self._step_depth:
+                self._set_level(DEEP)
+
+    def _known_optimizers(self) -> None:
+        for thing in gc.get_objects():
+            if issubclass(type(thing), torch_optimizer.Optimizer) and "param_groups" in vars(thing):
+                self.guard(self._register_optimizer, thing, None)
+
+    def _register_optimizer(self, optimizer: Any, place: Place | None) -> int:
+        entry = self._optimizers.get(id(optimizer))
+        if entry is not None and entry[0]() is optimizer:
+            return entry[1]
+        uid = len(self.observation.optimizers)
+        groups = [
+            {
+                key: _plain_number(value)
+                for key, value in group.items()
+                if key not in ("params", "param_names")
+            }
+            for group in optimizer.param_groups
+        ]
+        record = Optimizer(uid, type(optimizer).__name__, groups, place=place)
+        self.observation.optimizers.append(record)
+        self._optimizers[id(optimizer)] = (weakref.ref(optimizer), uid)
+        self._refresh_optimizer(optimizer, record)
+        return uid
+
+    def _refresh_optimizer(self, optimizer: Any, record: Optimizer) -> None:
+        with torch._C.DisableTorchFunctionSubclass():
+            for group in optimizer.param_groups:
+                for tensor in group["params"]:
+                    uid = self._register_parameter(tensor, "", -1)
+                    if uid not in record.parameters:
+                        record.parameters.append(uid)
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.recording or _compiling():
+            return
+        closure = bool(kwargs.get("closure")) or any(callable(entry) for entry in args[1:])
+        self._step_depth += 1
+        if self.level != IDLE:
+            self.guard(self._measure_before_step, optimizer)
+        if not closure:
+            self._mode_off()
+
+    def _measure_before_step(self, optimizer: Any) -> None:
+        observation = self.observation
+        uid = self._register_optimizer(optimizer, None)
+        known = observation.optimizers[uid]
+        self._refresh_optimizer(optimizer, known)
+        place = self.places.here(4)
+        known.step_place = known.step_place or place
+        record = Step(self.tick(), observation.step_count, uid, _rates(optimizer), place)
+        record.backwards = self._backwards_since.get(uid, observation.backward_count)
+        record.sampled = True
+        tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        sizes = iter(measure.norms([tensor.grad for tensor in tensors if tensor.grad is not None]))
+        kept: list[tuple[int, Tensor]] = []
+        for tensor in tensors:
+            number = self._register_parameter(tensor, "", -1)
+            if not tensor.requires_grad:
+                record.frozen += 1
+            if tensor.grad is None:
+                record.none += 1
+                record.none_uids.append(number)
+                continue
+            size = record.gradients[str(number)] = next(sizes)
+            record.held += size != 0
+            record.zero += size == 0
+            record.piled += number in self._piled
+            values = measure.plain(tensor)
+            if values is not None and values.is_floating_point():
+                kept.append((number, measure.sample(values, 16_384).clone()))
+        for (number, copy), size in zip(kept, measure.norms([copy for _, copy in kept])):
+            record.norms[str(number)] = size
+            self._pending.append((number, copy, size))
+        self._pending_step = record
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.recording or _compiling():
+            return
+        closure = bool(kwargs.get("closure")) or any(callable(entry) for entry in args[1:])
+        self._step_depth = max(0, self._step_depth - 1)
+        if not closure:
+            self._mode_on()
+        observation = self.observation
+        if self._pending_step is not None:
+            self.guard(self._measure_after_step, optimizer, self._pending_step)
+        self._pending.clear()
+        self._pending_step = None
+        entry = self._optimizers.get(id(optimizer))
+        if entry is not None:
+            observation.optimizers[entry[1]].steps += 1
+            self._backwards_since[entry[1]] = 0
+        self._stepped = True
+        observation.step_count = count = observation.step_count + 1
+        if self.level != IDLE or count >= SAMPLED_STEPS:
+            self.guard(self._new_lap, count)
+        if self._next_moments:
+            self.guard(self._step_moments, count)
+        if self.stop_steps is not None and count >= self.stop_steps:
+            raise StopExamination(f"stopped after {count} steps")
+
+    def _measure_after_step(self, optimizer: Any, record: Step) -> None:
+        references = {uid: reference for uid, reference in self._live}
+        changed: list[tuple[int, float, Tensor]] = []
+        for uid, copy, size in self._pending:
+            tensor = references[uid]() if uid in references else None
+            values = measure.plain(tensor)
+            if tensor is None or values is None:
+                continue
+            changed.append((uid, size, measure.sample(values, 16_384) - copy))
+        for (uid, size, _), moved in zip(changed, measure.norms([entry for _, _, entry in changed])):
+            record.ratios[str(uid)] = moved / size if size > 0 else math.inf if moved > 0 else 0.0
+        for group in optimizer.param_groups:
+            for tensor in group["params"]:
+                known = self._parameters.get(id(tensor))
+                if known is not None and tensor.grad is not None:
+                    self._used[known[1]] = (id(tensor.grad), tensor.grad._version)
+        if len(self.observation.steps) < MOST_RECORDS:
+            self.observation.steps.append(record)
+
+    def _new_lap(self, count: int) -> None:
+        if self._step_depth:
+            return
+        wanted = self._scheduled()
+        if wanted != self.level and self._evaluation is None:
+            self._set_level(wanted)
+        self._layers_seen.clear()
+        if self.level == DEEP:
+            self.trace.new_lap()
+
+    def _step_moments(self, count: int) -> None:
+        for name in list(self._next_moments):
+            late = self._first_backward and time.perf_counter() - self._first_backward > 30
+            if (
+                name == "step"
+                or (name == "2" and count >= 2)
+                or (name == "100" and (count >= 100 or late))
+                or (
+                    name == "epoch"
+                    and any(loader.ended and loader.trained for loader in self.observation.loaders)
+                )
+            ):
+                self._moment(name)
+
+    # -- schedulers, evaluation mode, loaders ------------------------------------------------------------------------
+
+    def _around_scheduler(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.recording or self.places.kind(sys._getframe(1).f_code) == OPTIM:
+                return original(scheduler, *args, **kwargs)
+            self._mode_off()
+            try:
+                return original(scheduler, *args, **kwargs)
+            finally:
+                self._mode_on()
+                self.guard(self._scheduler_stepped, scheduler)
+
+        return step
+
+    def _scheduler_stepped(self, scheduler: Any) -> None:
+        counts = self.observation.counts
+        if counts.get("scheduler", 0) >= MOST_EVENTS and counts["scheduler"] % EVERY:
+            counts["scheduler"] += 1
+            return
+        optimizer = getattr(scheduler, "optimizer", None)
+        known = self._optimizers.get(id(optimizer))
+        rates = _rates(optimizer) if optimizer is not None else []
+        name = type(scheduler).__name__
+        self.event("scheduler", self.places.here(3), cls=name, lr=rates, optimizer=known[1] if known else -1)
+
+    def _around_train(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def train(module: nn.Module, mode: bool = True) -> Any:
+            if not self.recording or _compiling() or self._train_depth:
+                return original(module, mode)
+            self._train_depth += 1
+            try:
+                return original(module, mode)
+            finally:
+                self._train_depth -= 1
+                self.guard(self._mode_changed, module, mode)
+
+        return train
+
+    def _mode_changed(self, module: nn.Module, mode: bool) -> None:
+        known = self._modules.get(id(module))
+        uid = known[1] if known is not None and known[0]() is module else -1
+        place = self.places.here(3)
+        self.event("train" if mode else "eval", place, module=uid)
+        if not mode:
+            self._hint(("eval", place))
+
+    def _around_no_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __enter__(context: Any) -> Any:
+            if (
+                self.recording
+                and not _compiling()
+                and self.places.kind(sys._getframe(1).f_code) in (USER, FOREIGN)
+            ):
+                self.guard(self._no_grad_entered, sys._getframe(1))
+            return original(context)
+
+        return __enter__
+
+    def _around_set_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(context: Any, mode: bool) -> None:
+            if (
+                not mode
+                and self.recording
+                and not _compiling()
+                and self.places.kind(sys._getframe(1).f_code) in (USER, FOREIGN)
+            ):
+                self.guard(self._no_grad_entered, sys._getframe(1))
+            original(context, mode)
+
+        return __init__
+
+    def _no_grad_entered(self, frame: Any) -> None:
+        key = (frame.f_code, frame.f_lineno)
+        if self._hints.get(key, 0) < DEEP_EVALUATIONS:
+            self.event("no_grad", self.places.here(3))
+            self._hint(key)
+
+    def _hint(self, key: Any) -> None:
+        """An evaluation may begin here: looks closely again, three times for each place that says so."""
+        if (
+            self._hints.get(key, 0) >= DEEP_EVALUATIONS
+            or not torch.is_grad_enabled()
+            or self.stack
+            or self._step_depth
+        ):
+            return
+        if not self.observation.backward_count:
+            return
+        self._hints[key] = self._hints.get(key, 0) + 1
+        self._evaluation_hint = True
+        if self.level != DEEP and not self._mode_out:
+            self._set_level(DEEP)
+
+    def _end_evaluation(self) -> None:
+        seen = self._evaluation
+        self._evaluation, self._evaluation_hint = None, False
+        if not self._step_depth and not self._mode_out:
+            self._set_level_keeping_forward(self._scheduled())
+        if seen is not None:
+            seen.complete = True
+            if "epoch" in self._next_moments and (seen.compared or seen.exported) and seen.forwards:
+                self._moment("epoch")
+
+    def _set_level_keeping_forward(self, level: int) -> None:
+        # The forward of this backward was watched: its records are filled in before the level falls.
+        if self.level > level and self._last_forward:
+            for forward in self._last_forward.values():
+                if forward.grad_enabled:
+                    forward.followed = "backward"
+        self._set_level(level)
+
+    def _around_loader(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __iter__(loader: Any) -> Any:
+            if not self.recording or self._mode_out:
+                return original(loader)
+            self._mode_off()
+            try:
+                iterator = original(loader)
+            finally:
+                self._mode_on()
+            self.guard(self._loader_begins, loader, iterator)
+            return iterator
+
+        return __iter__
+
+    def _loader_begins(self, loader: Any, iterator: Any) -> None:
+        entry = self._loaders.get(id(loader))
+        if entry is None or entry[0]() is not loader:
+            uid = len(self.observation.loaders)
+            self.observation.loaders.append(self._loader_record(uid, loader))
+            entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
+        self.observation.loaders[entry[1]].passes += 1
+        if len(self._loader_of_iterator) > 1000:
+            self._loader_of_iterator.clear()
+        self._loader_of_iterator[id(iterator)] = entry[1]
+
+    def _loader_record(self, uid: int, loader: Any) -> Loader:
+        dataset = loader.dataset
+        base, indices = dataset, None
+        while type(base).__name__ == "Subset" and hasattr(base, "indices"):
+            mine = list(base.indices)
+            indices = mine if indices is None else [mine[entry] for entry in indices]
+            base = base.dataset
+        examples = len(dataset) if hasattr(dataset, "__len__") else -1
+        sampler = type(getattr(loader, "sampler", None)).__name__
+        record = Loader(
+            uid,
+            type(base).__name__,
+            id(base),
+            examples,
+            sampler,
+            int(loader.batch_size or 0),
+            loader.num_workers,
+            bool(loader.drop_last),
+        )
+        record.place = self.places.here(4)
+        if indices is not None:
+            record.indices = str(hash(tuple(int(entry) for entry in indices)))
+        if indices is not None or 0 <= examples <= 2_000_000:
+            mine_set = {int(entry) for entry in indices} if indices is not None else set(range(examples))
+            self._indices[uid] = mine_set
+            for other in self.observation.loaders:
+                theirs = self._indices.get(other.uid)
+                if other.dataset_id == record.dataset_id and theirs and mine_set:
+                    record.overlaps[str(other.uid)] = len(mine_set & theirs) / len(mine_set)
+        return record
+
+    def _around_next(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __next__(iterator: Any) -> Any:
+            uid = self._loader_of_iterator.get(id(iterator)) if self.recording else None
+            if uid is None or self._mode_out:
+                return original(iterator)
+            began = time.perf_counter()
+            self._mode_off()
+            try:
+                batch = original(iterator)
+            except StopIteration:
+                self.guard(self._loader_ended, uid)
+                raise
+            finally:
+                self._mode_on()
+            record = self.observation.loaders[uid]
+            record.batches += 1
+            if record.batches > 1:
+                record.waited += time.perf_counter() - began
+                record.waited_batches += 1
+            self._last_loader = uid
+            return batch
+
+        return __next__
+
+    def _loader_ended(self, uid: int) -> None:
+        record = self.observation.loaders[uid]
+        record.ended += 1
+        self.event("loader_end", None, loader=uid)
+
+    def _around_compile(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def compile(*args: Any, **kwargs: Any) -> Any:
+            if self.recording and not self._compiled:
+                self._compiled = True
+                self.guard(self.event, "compile", self.places.here(1))
+                result = original(*args, **kwargs)
+                if self.level >= SAMPLED:
+                    self._toggle_stance(True)
+                return result
+            return original(*args, **kwargs)
+
+        return compile
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def _around_module_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            original(module, *args, **kwargs)
+            if self.recording and not _compiling():
+                self.guard(self._module_built, module)
+
+        return __init__
+
+    def _module_built(self, module: nn.Module) -> None:
+        if len(self._built) < 50_000:
+            self._built[id(module)] = (weakref.ref(module), self.places.construction(module, 3))
+
+    def _uid(self, module: nn.Module) -> int:
+        entry = self._modules.get(id(module))
+        if entry is not None and entry[0]() is module:
+            return entry[1]
+        if self.stack:  # a part that came later, or a stranger in somebody's forward
+            root = self.observation.modules[self.observation.modules[self.stack[0]].root].uid
+            owner = next((ref() for ref, uid in self._modules.values() if uid == root), None)
+            if owner is not None and any(part is module for part in owner.modules()):
+                self._register_tree(owner)
+                return self._modules[id(module)][1]
+        self._register_tree(module, self.stack[-1] if self.stack else -1)
+        return self._modules[id(module)][1]
+
+    def _register_tree(self, root: nn.Module, inside: int = -1) -> None:
+        modules = self.observation.modules
+        root_uid = -1
+        for name, module in root.named_modules(remove_duplicate=False):
+            entry = self._modules.get(id(module))
+            if entry is not None and entry[0]() is module:
+                record = modules[entry[1]]
+                if root_uid >= 0 and record.root != root_uid:
+                    record.root, record.name, record.inside, record.names = root_uid, name, -1, []
+                if name not in record.names:
+                    record.names.append(name)
+                root_uid = record.uid if module is root else root_uid
+                continue
+            uid = len(modules)
+            root_uid = uid if module is root else root_uid
+            built = self._built.get(id(module))
+            place = built[1] if built is not None and built[0]() is module else None
+            kind = type(module)
+            record = Module(
+                uid,
+                name,
+                kind.__name__,
+                kind.__module__.partition(".")[0] == "torch",
+                root_uid,
+                inside if module is root else -1,
+            )
+            record.place, record.config, record.names = place, _config(module), [name]
+            record.training, record.children = module.training, len(module._modules)
+            modules.append(record)
+            self._modules[id(module)] = (weakref.ref(module), uid)
+        for name, module in root.named_modules():
+            record = modules[self._modules[id(module)][1]]
+            prefix = f"{name}." if name else ""
+            record.parameters = [
+                self._register_parameter(entry, prefix + key, record.uid)
+                for key, entry in module._parameters.items()
+                if entry is not None
+            ]
+            for key, entry in module._buffers.items():
+                if entry is not None:
+                    self._register_parameter(entry, prefix + key, record.uid, buffer=True)
+
+    def parameter_of(self, tensor: Tensor) -> int | None:
+        """Returns the uid of a known parameter, buffer or leaf that wants a gradient; registers the latter."""
+        entry = self._parameters.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            return entry[1]
+        if tensor.requires_grad and tensor.is_leaf and measure.plain(tensor) is not None:
+            return self._register_parameter(tensor, "", -1)
+        return None
+
+    def _register_parameter(self, tensor: Tensor, name: str, module: int, *, buffer: bool = False) -> int:
+        entry = self._parameters.get(id(tensor))
+        records = self.observation.parameters
+        if entry is not None and entry[0]() is tensor:
+            record = records[entry[1]]
+            if name and (not record.name or len(name) > len(record.name)):
+                record.name, record.module = name, module if record.module < 0 else record.module
+            return entry[1]
+        uid = len(records)
+        record = Parameter(uid, name, module, tuple(tensor.shape), str(tensor.dtype)[6:], str(tensor.device))
+        record.requires_grad, record.buffer = tensor.requires_grad, buffer
+        record.trainable = (
+            isinstance(tensor, nn.Parameter) or sys._getframe(1).f_code.co_name == "_refresh_optimizer"
+        )
+        if not buffer:
+            record.rows_equal = measure.rows_equal(tensor)
+            record.stats = measure.stats(tensor)
+            self._live.append((uid, weakref.ref(tensor)))
+        records.append(record)
+        self._parameters[id(tensor)] = (weakref.ref(tensor), uid)
+        return uid
+
+    def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self.recording and not self._backward_depth:
+            self.guard(self._module_begins, module, args)
+
+    def _after_module(self, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if self.recording and not self._backward_depth:
+            self.guard(self._module_ends, module, args, out)
+
+    def _module_begins(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not isinstance(module, torch.jit.ScriptModule):
+            self._mode_off()
+            try:
+                uid = self._uid(module)
+                if not self.stack:
+                    self._forward_begins(uid, module, args)
+                self.stack.append(uid)
+                self._shapes = [tuple(entry.shape) for entry in measure.tensors(args)]
+                if (
+                    self.level == DEEP
+                    and isinstance(module, _FAST)
+                    and not module.training
+                    and not torch.is_grad_enabled()
+                ):
+                    self._mode_out += 1  # PyTorch leaves its fast path when it sees a function mode
+            finally:
+                self._mode_on()
+
+    def _forward_begins(self, uid: int, module: nn.Module, args: tuple[Any, ...]) -> None:
+        observation = self.observation
+        observation.counts["forward"] = observation.counts.get("forward", 0) + 1
+        self._forward = None
+        if (
+            isinstance(module, nn.modules.loss._Loss)
+            or not observation.modules[uid].parameters
+            and not observation.modules[uid].children
+        ):
+            return
+        grad = torch.is_grad_enabled()
+        record = Forward(self.tick(), observation.step_count, uid, grad, module.training, self.places.here(6))
+        first = measure.first_tensor(args)
+        evaluation = None if grad else self._evaluating(record, uid)
+        if first is not None:
+            record.shape, record.dtype = tuple(first.shape), str(first.dtype)[6:]
+            if self._last_forward.get(uid) is None or not grad:
+                record.stats = (
+                    measure.stats(first) if evaluation is None or evaluation.forwards <= 20 else None
+                )
+                if self._examples[grad] < MOST_EXAMPLES:
+                    record.examples = measure.fingerprints(first)
+                    self._examples[grad] += len(record.examples)
+        if len(observation.forwards) < MOST_RECORDS:
+            observation.forwards.append(record)
+        self._forward = record
+        self._last_forward[uid] = record
+
+    def _evaluating(self, record: Forward, uid: int) -> Evaluation:
+        seen = self._evaluation
+        if seen is None:
+            seen = self._evaluation = Evaluation(
+                record.order, record.step, record.place, loader=self._last_loader
+            )
+            if len(self.observation.evaluations) < MOST_EVENTS:
+                self.observation.evaluations.append(seen)
+        seen.forwards += 1
+        if uid not in seen.modules:
+            seen.modules.append(uid)
+        return seen
+
+    def _module_ends(self, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        entry = self._modules.get(id(module))
+        if entry is None or entry[1] not in self.stack:
+            return
+        if (
+            self.level == DEEP
+            and isinstance(module, _FAST)
+            and not module.training
+            and not torch.is_grad_enabled()
+        ):
+            self._mode_on()
+        uid = entry[1]
+        while self.stack.pop() != uid:
+            continue
+        self._layer_ran(uid, module, args, out)
+        if not self.stack:
+            self._forward_ends(uid, out)
+
+    def _layer_ran(self, uid: int, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        observation = self.observation
+        known = observation.modules[uid]
+        evaluation, forward = self._evaluation, self._forward
+        if is_modal(known.cls, known.config):
+            if forward is not None:
+                forward.modal_training += module.training
+                forward.modal_evaluating += not module.training
+            if evaluation is not None and not torch.is_grad_enabled():
+                side = evaluation.modal_training if module.training else evaluation.modal_evaluating
+                if uid not in side:
+                    side.append(uid)
+        if known.children or uid in self._layers_seen or len(observation.layers) >= MOST_RECORDS:
+            return
+        if evaluation is not None and evaluation.forwards > DEEP_EVALUATION_BATCHES:
+            return
+        if isinstance(module, nn.modules.loss._Loss):
+            return
+        self._layers_seen.add(uid)
+        result, first = measure.first_tensor(out), measure.first_tensor(args)
+        record = Layer(self.tick(), observation.step_count, uid, module.training)
+        if first is not None:
+            record.shape = tuple(first.shape)
+            if self.level == DEEP:
+                record.received = measure.stats(first)
+        if result is not None:
+            record.output, record.gave = tuple(result.shape), measure.stats(result)
+            if isinstance(module, (nn.ReLU, nn.ReLU6)):
+                record.dead = measure.dead_units(result)
+            elif isinstance(module, (nn.Sigmoid, nn.Tanh)):
+                record.saturated = measure.saturated(known.cls.lower(), result)
+        observation.layers.append(record)
+
+    def _forward_ends(self, uid: int, out: Any) -> None:
+        record = self._forward
+        if record is not None and record.module == uid:
+            result = measure.first_tensor(out)
+            if result is not None:
+                record.output, record.output_grad = tuple(result.shape), result.requires_grad
+        seen = self._evaluation
+        if (
+            seen is not None
+            and seen.forwards == DEEP_EVALUATION_BATCHES
+            and self.level == DEEP
+            and seen.compared
+        ):
+            # Hooks go on, to see the examples and the modes of the layers to the end of the evaluation.
+            self._set_level(SAMPLED)
+        self._forward = None
+
+    # -- losses and operations ---------------------------------------------------------------------------------------
+
+    def _patch_losses(self) -> None:
+        for name in measure.LOSSES:
+            self._loss_patches.wrap(
+                nn.functional, name, lambda original, name=name: self._around_loss(original, name)
+            )
+
+    def _around_loss(self, original: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            if not self.recording or _compiling():
+                return original(*args, **kwargs)
+            record = self.guard(self.loss_begins, name, original, args, kwargs)
+            result = original(*args, **kwargs)
+            if record is not None:
+                self.guard(self._loss_ended, record, result)
+            return result
+
+        return loss
+
+    def loss_begins(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Loss:
+        """Measures the arguments of a loss function before it runs."""
+        observation = self.observation
+        record = Loss(self.tick(), observation.step_count, name, grad_enabled=torch.is_grad_enabled())
+        record.module = self.stack[-1] if self.stack else -1
+        record.place = self.places.here(4)
+        with torch._C.DisableTorchFunctionSubclass():
+            measure.measure_loss(record, measure.loss_arguments(name, func, args, kwargs))
+        if len(observation.losses) < MOST_RECORDS:
+            observation.losses.append(record)
+        if self._evaluation is not None and not record.grad_enabled:
+            self._compared(record.place)
+        return record
+
+    def _loss_ended(self, record: Loss, result: Any) -> None:
+        if isinstance(result, Tensor) and result.dim() == 0:
+            numbers = measure.stats(result)
+            record.value = numbers.min if numbers else None
+
+    def op_seen(self, op: Op, results: list[Tensor], loss: Loss | None) -> None:
+        """Called by the trace for each operation: what follows from it for the other records."""
+        if loss is not None:
+            loss.op = op.index
+            loss.value = op.stats.min if op.stats is not None and op.shape == () else None
+        if results and results[0].grad_fn is not None and op.grad:
+            node = results[0].grad_fn
+            node.metadata.setdefault("netwright op", op.index)
+        if self._evaluation is not None and not op.grad_enabled and not self.stack:
+            if op.name in ("eq", "ne"):
+                self._compared(op.place)
+            elif op.name in ("numpy", "tolist", "item"):
+                self._evaluation.exported = True
+        if op.inplace and not self._step_depth:
+            target = op.inputs[0] if op.inputs else None
+            uid = self._altered(target)
+            if uid >= 0 and self.observation.backward_count:
+                self.event("manual_update", op.place, parameter=uid, function=op.name)
+
+    def _altered(self, operand: Any) -> int:
+        """Returns the uid of the trainable parameter that an operand is or views, -1 if there is none."""
+        for _ in range(4):
+            if operand is None:
+                return -1
+            if operand.source == "parameter":
+                return int(operand.parameter)
+            made = self.observation.made(operand)
+            if made is None or made.name not in ("data", "detach", "view", "getitem") and not made.inplace:
+                return -1
+            operand = made.inputs[0] if made.inputs else None
+        return -1
+
+    def _compared(self, place: Place | None) -> None:
+        if self._evaluation is not None and not self._evaluation.compared:
+            self._evaluation.compared, self._evaluation.compared_place = True, place
+
+    # -- random numbers ----------------------------------------------------------------------------------------------
+
+    def _reseeded(self) -> None:
+        if self.observation.counts.get("seed", 0) > MOST_EVENTS:
+            return
+        after = _random_states()
+        for name, state in after.items():
+            if state != self._random_seen.get(name):
+                drawn = self._random_drawn.get(name, False)
+                self.observation.generators[name] = {"seeded": True, "drawn": drawn}
+        self._random_seen = after
+
+    def _random_at_end(self) -> None:
+        for name, state in _random_states().items():
+            known = self.observation.generators.setdefault(name, {"seeded": False, "drawn": False})
+            known["drawn"] = known["drawn"] or state != self._random_seen.get(name, state)
+
+
+_FAST = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+_WATCHING: list[weakref.ref[Observer]] = []
+
+
+def _forked() -> None:
+    for entry in list(_WATCHING):
+        observer = entry()
+        if observer is not None:
+            observer.on_moment = None
+            observer.disarm()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _insert_mode(mode: Any) -> None:
+    """Puts a function mode at the bottom of the stack, below modes of the program that end before it or after it."""
+    above = []
+    while torch._C._len_torch_function_stack():
+        above.append(torch._C._pop_torch_function_stack())
+    torch._C._push_on_torch_function_stack(mode)
+    for entry in reversed(above):
+        torch._C._push_on_torch_function_stack(entry)
+
+
+def _remove_mode(mode: Any) -> None:
+    above = []
+    while torch._C._len_torch_function_stack():
+        entry = torch._C._pop_torch_function_stack()
+        if entry is mode:
+            break
+        above.append(entry)
+    for entry in reversed(above):
+        torch._C._push_on_torch_function_stack(entry)
+
+
+@contextmanager
+def unwatched(observer: Observer) -> Iterator[None]:
+    """Switches the trace off for a block."""
+    observer._mode_off()
+    try:
+        yield
+    finally:
+        observer._mode_on()
+
+
+def _rates(optimizer: Any) -> list[float]:
+    return [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain_number(entry) for entry in value]
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    return type(value).__name__
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_") or name == "training" or len(found) >= 24:
+            continue
+        if isinstance(value, (bool, int, float, str)) or (
+            isinstance(value, tuple)
+            and len(value) < 8
+            and all(isinstance(entry, (int, float)) for entry in value)
+        ):
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _finite(tensor: Any) -> bool:
+    values = measure.plain(tensor)
+    return values is None or not values.is_floating_point() or bool(torch.isfinite(values).all())
+
+
+def _masked(op: Op) -> bool:
+    """Returns whether an operation makes infinities on purpose, for a softmax to consume."""
+    if op.stats is None or math.isnan(op.stats.min):
+        return False
+    return op.name in (
+        "masked_fill",
+        "full",
+        "full_like",
+        "where",
+        "triu",
+        "tril",
+        "zeros",
+        "add",
+        "setitem",
+        "log",
+        "fill",
+    )
+
+
+def _scaling() -> bool:
+    """Returns whether a GradScaler is at work in one of the frames (it expects infinities)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "scale":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _nodes(root: Any, most: int = 5_000) -> list[Any]:
+    """Returns the nodes of a graph in an order that depends on its structure only, the last one first."""
+    found, seen, queue = [], {root}, deque([root])
+    while queue and len(found) < most:
+        node = queue.popleft()
+        found.append(node)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                queue.append(following)
+    return found
+
+
+def _saved(node: Any) -> tuple[list[Tensor], list[Tensor]]:
+    inside, outside = [], []
+    for name in dir(node):
+        if name.startswith("_saved_"):
+            try:
+                value = getattr(node, name)
+            except Exception:
+                continue
+            if isinstance(value, Tensor):
+                (outside if name == "_saved_result" else inside).append(value)
+    return inside, outside
+
+
+def _breaks(name: str, inside: list[Tensor]) -> bool:
+    """Returns whether a node's finite operands must give a number that is not finite."""
+    values = measure.plain(inside[0]) if inside else None
+    if values is None:
+        return False
+    if name.startswith("Log"):
+        return bool((values <= 0).any()) and not name.startswith(("LogSoftmax", "Logsumexp", "LogSigmoid"))
+    if name.startswith("Div"):
+        last = measure.plain(inside[-1])
+        return last is not None and bool((last == 0).any())
+    return False
+
+
+def _seeders() -> list[tuple[Any, str]]:
+    found: list[tuple[Any, str]] = [(torch, "manual_seed"), (torch.cuda, "manual_seed_all"), (random, "seed")]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        found.append((numpy.random, "seed"))
+    return found
+
+
+def _random_states() -> dict[str, Any]:
+    states: dict[str, Any] = {
+        "python": hash(random.getstate()),
+        "torch": hash(torch.get_rng_state().numpy().tobytes()),
+    }
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        state = numpy.random.get_state()
+        states["numpy"] = hash((state[1].tobytes(), state[2]))
+    return states

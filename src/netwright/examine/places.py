@@ -1,0 +1,113 @@
+"""Which line of the user's own code led to where we are."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from types import CodeType, FrameType
+
+from netwright.examine.observation import Place
+
+USER, FOREIGN, TORCH, OPTIM, OWN = range(5)
+
+
+class Places:
+    """Finds the nearest frame of the user's code; what a code object belongs to is decided once.
+
+    The user's code is what lies neither in the standard library nor in site-packages nor in netwright, plus what lies
+    under `roots` (for `examine -m package`, which may well be installed).
+    """
+
+    def __init__(self, roots: tuple[str, ...] = ()) -> None:
+        import torch
+
+        self._kinds: dict[CodeType, int] = {}
+        self._roots = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
+        self._torch = os.path.join(os.path.dirname(os.path.abspath(torch.__file__)), "")
+        self._optim = os.path.join(self._torch, "optim", "")
+        self._own = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+        paths = sysconfig.get_paths()
+        foreign = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+        foreign.update(site.getsitepackages() if hasattr(site, "getsitepackages") else ())
+        self._foreign = tuple(os.path.join(path, "") for path in foreign)
+        self._home = os.getcwd()
+
+    def kind(self, code: CodeType) -> int:
+        """Returns USER, FOREIGN, TORCH, OPTIM (torch.optim) or OWN (netwright)."""
+        kind = self._kinds.get(code)
+        if kind is None:
+            kind = self._kinds[code] = self._decide(code.co_filename)
+        return kind
+
+    def _decide(self, name: str) -> int:
+        if name.startswith("<") and not name.startswith(("<ipython", "<doctest", "<stdin")):
+            return FOREIGN
+        path = os.path.abspath(name)
+        if self._roots and path.startswith(self._roots):
+            return USER
+        if path.startswith(self._optim):
+            return OPTIM
+        if path.startswith(self._torch):
+            return TORCH
+        if path.startswith(self._own):
+            return OWN
+        if path.startswith(self._foreign) or "site-packages" in path or "dist-packages" in path:
+            return FOREIGN
+        return USER
+
+    def frame(self, depth: int = 1) -> FrameType | None:
+        """Returns the nearest frame of the user's code above the caller's frame."""
+        frame: FrameType | None = sys._getframe(depth + 1)
+        kinds = self._kinds
+        while frame is not None:
+            kind = kinds.get(frame.f_code)
+            if kind is None:
+                kind = self.kind(frame.f_code)
+            if kind == USER:
+                return frame
+            frame = frame.f_back
+        return None
+
+    def place(self, frame: FrameType | None) -> Place | None:
+        """Returns the place at which a frame stands; its file is relative where it lies below the working directory."""
+        if frame is None:
+            return None
+        return Place(self.shown(frame.f_code.co_filename), frame.f_lineno or 0, frame.f_code.co_name)
+
+    def shown(self, name: str) -> str:
+        """Returns a file's name as it is shown to people."""
+        path = name if name.startswith("<") else os.path.abspath(name)
+        return path[len(self._home) + 1 :] if path.startswith(self._home + os.sep) else path
+
+    def here(self, depth: int = 1) -> Place | None:
+        """Returns the user's line that led to the caller."""
+        return self.place(self.frame(depth + 1))
+
+    def both(self, depth: int = 1) -> tuple[Place | None, Place | None]:
+        """Returns the user's line that led to the caller, and the user's line that called the function around it."""
+        frame = self.frame(depth + 1)
+        if frame is None:
+            return None, None
+        above = frame.f_back
+        while above is not None and self.kind(above.f_code) != USER:
+            above = above.f_back
+        return self.place(frame), self.place(above)
+
+    def construction(self, built: object, depth: int = 1) -> Place | None:
+        """Returns the user's line that constructs `built`, called from within its `__init__`.
+
+        Lines of the user's own `__init__` of that very class (`super().__init__()`) are passed over.
+        """
+        own = {
+            code
+            for kind in type(built).__mro__
+            if (code := getattr(kind.__dict__.get("__init__"), "__code__", None)) is not None
+        }
+        frame = self.frame(depth + 1)
+        while frame is not None and frame.f_code in own:
+            frame = frame.f_back
+            while frame is not None and self.kind(frame.f_code) != USER:
+                frame = frame.f_back
+        return self.place(frame)

@@ -1,0 +1,639 @@
+"""From data and a network to a tested, saved run: the rooms below, in the order in which things happen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import netwright
+from netwright.errors import CheckpointError, RecipeError, RunFolderError, TrainingFailed
+from netwright.networks import count_parameters, weights_sha256
+from netwright.networks import network as build_network
+from netwright.recipe import Recipe
+from netwright.report.html import write_report
+from netwright.report.terminal import Progress
+from netwright.run import (
+    CHECKPOINTS,
+    ENVIRONMENT,
+    FINDINGS,
+    FROM_PYTHON,
+    MEANING,
+    METRICS,
+    RECIPE,
+    REPORT,
+    RESULT,
+    WEIGHTS,
+    Run,
+    load_data,
+    score,
+)
+from netwright.training.checkpoints import (
+    clear_unfinished,
+    newest_checkpoint,
+    save_checkpoint,
+    write_bytes,
+    write_failure,
+)
+from netwright.training.evaluation import evaluate
+from netwright.training.loop import Step, begin, steps_in_epoch, train
+from netwright.training.randomness import seed_everything
+from netwright.training.signals import held_signals
+from netwright.training.state import TrainingState
+from netwright.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from netwright.data import Data
+
+WRONG_AT_MOST = 24
+
+
+def fit(
+    network: str | nn.Module = "mlp",
+    data: Any = "digits",
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    recipe: dict[str, Any] | None = None,
+    optimizer: str | None = None,
+    loss: str | None = None,
+    lr: float | str | None = None,
+    schedule: str | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    device: str | None = None,
+    **network_options: Any,
+) -> Run:
+    """Trains a network on data, keeps the best weights, tests them, and returns the run.
+
+    Args:
+        network: a module of yours, `file.py:Name`, or a registered name with its options as further arguments.
+        data: what `netwright.load` returned, or what it takes.
+        out: the run's folder (default: a new one under `runs/`). resume: go on there if it was interrupted.
+        recipe: any further entries, dotted or nested, e.g. `{"early_stopping.patience": 3}`.
+
+    Raises:
+        NetwrightError: a name, an option or the data cannot be; TrainingFailed: the loss is no longer a number,
+            or the disk is full.
+    """
+    named = {
+        "network.name": network if isinstance(network, str) else FROM_PYTHON,
+        "data.source": data
+        if isinstance(data, str)
+        else str(data)
+        if isinstance(data, Path)
+        else FROM_PYTHON,
+        "optimizer.name": optimizer,
+        "optimizer.lr": lr,
+        "loss.name": loss,
+        "schedule.name": schedule,
+        "train.epochs": epochs,
+        "data.batch": batch,
+        "train.seed": seed,
+        "train.precision": precision,
+        "train.device": device,
+        **{f"network.{name}": value for name, value in network_options.items()},
+    }
+    chosen = Recipe.build(recipe or {}, {key: value for key, value in named.items() if value is not None})
+    if chosen.data.source == FROM_PYTHON:
+        from netwright.data import Data, load
+
+        if not isinstance(data, Data):
+            data = load(data, seed=chosen.train.seed, **chosen.data.model_dump(exclude={"source", "batch"}))
+    return carry_out(
+        chosen,
+        module=network if isinstance(network, nn.Module) else None,
+        data=data if chosen.data.source == FROM_PYTHON else None,
+        out=out,
+        resume=resume,
+        quiet=quiet,
+    )
+
+
+def carry_out(
+    recipe: Recipe,
+    *,
+    module: nn.Module | None = None,
+    data: Data | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it)."""
+    if out is not None and resume and (Path(out) / RECIPE).is_file():
+        return carry_on(Run(out, network=module, data=data), quiet=quiet)
+    data = data if data is not None else load_data(recipe)
+    seed_everything(recipe.train.seed)
+    trained = module if module is not None else _build(recipe, data)
+    if recipe.optimizer.lr == "find":
+        recipe = _with_found_rate(recipe, trained, data, quiet=quiet)
+        seed_everything(recipe.train.seed)
+        trained = module if module is not None else _build(recipe, data)
+    state = _begin(recipe, trained, data)
+    run = _create(recipe, data, out=out, module=module)
+    return _train_and_test(run, state, data, quiet=quiet)
+
+
+def carry_on(run: Run, *, quiet: bool = False) -> Run:
+    """Goes on with an interrupted run from its newest intact checkpoint, to the same weights."""
+    if run.finished:
+        return run
+    clear_unfinished(run.path)
+    clear_unfinished(run.path / CHECKPOINTS)
+    saved, damaged = newest_checkpoint(run.path / CHECKPOINTS)
+    for message in damaged:
+        print(f"{message}; the one before it is used", file=sys.stderr)
+    if saved is None and damaged:
+        raise CheckpointError(f"no checkpoint of {run.path} is intact: start the run anew with netwright fit")
+    _use_threads_of(run)
+    recipe, data = run.recipe, run.data
+    seed_everything(recipe.train.seed)
+    state = _begin(recipe, run.untrained_network(), data)
+    if saved is not None:
+        state.load_state_dict(saved)
+    _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
+    return _train_and_test(run, state, data, quiet=quiet)
+
+
+def _train_and_test(run: Run, state: TrainingState, data: Data, *, quiet: bool) -> Run:
+    recipe = run.recipe
+    train_recipe, batch = recipe.train, recipe.data.batch
+    steps_per_epoch = steps_in_epoch(data.train, batch=batch, accumulate=train_recipe.accumulate)
+    progress = Progress(
+        epochs=train_recipe.epochs, steps_per_epoch=steps_per_epoch, start_step=state.steps, quiet=quiet
+    )
+    with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log:
+        steps = train(
+            state.network,
+            data.train,
+            state=state,
+            epochs=train_recipe.epochs,
+            batch=batch,
+            accumulate=train_recipe.accumulate,
+            clip=train_recipe.clip,
+            precision=train_recipe.precision,
+        )
+        saving = _Saving(run, state, log)
+        for step in steps if not state.stopping.should_stop else ():
+            progress.advance(step.loss)
+            if step.number % recipe.log.every_steps == 0:
+                log.step(step)
+            if step.ends_epoch:
+                progress.epoch(_shown(_end_epoch(run, step, data, log)))
+            if step.ends_epoch or saving.due(step):
+                saving.save()
+            if stop.signal is not None:
+                saving.save()
+                _say(
+                    f"\nstopped after step {step.number} and saved; go on with: netwright resume {run.path}",
+                    quiet,
+                )
+                stop.obey()
+            if step.ends_epoch and state.stopping.should_stop:
+                break
+        seconds = log.seconds
+    _finish(run, state, data, seconds=seconds)
+    return run
+
+
+def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
+    """Validates, steps a schedule that waits for a score, keeps the best weights; returns the epoch's record."""
+    state, recipe = step.state, run.recipe
+    scores: dict[str, float] = {"train_loss": float(state.epoch_loss)}
+    _check_finite(scores["train_loss"], f"in epoch {step.epoch}", state)
+    if len(data.validation):
+        with averaged(state):
+            found = evaluate(state.network, data.validation, state.loss, precision=recipe.train.precision)
+        scores |= {f"validation_{name}": value for name, value in found.items()}
+    monitored = scores.get(state.stopping.monitor, scores["train_loss"])
+    if state.schedule.scheduler is not None and state.schedule.needs_score:
+        state.schedule.scheduler.step(monitored)
+    best = state.stopping.improved(monitored, step.epoch)
+    if best and recipe.checkpoint.keep == "best":
+        _write_weights(run, state)
+    record = {"epoch": step.epoch, "epochs": recipe.train.epochs, "step": step.number, **scores}
+    record |= {"lr": state.optimizer.param_groups[0]["lr"], "best": best}
+    return log.epoch(record)
+
+
+def _finish(run: Run, state: TrainingState, data: Data, *, seconds: float) -> None:
+    """Tests the weights that are kept, and writes what a finished run has."""
+    with averaged(state):
+        digest = weights_sha256(state.network.state_dict())
+    if run.recipe.checkpoint.keep == "last" or not (run.path / WEIGHTS).exists():
+        _write_weights(run, state)
+    run.load_weights(state.network)
+    precision = run.recipe.train.precision
+    scores, answers, targets = None, None, None
+    if len(data.test):
+        scores, answers, targets = score(
+            state.network, data.test, state.loss, classes=data.classes, precision=precision
+        )
+    result = {
+        "run": str(run.path),
+        "test": scores,
+        "epochs": state.epoch,
+        "steps": state.steps,
+        "seconds": round(seconds, 3),
+        "parameters": count_parameters(state.network),
+        "weights_sha256": digest,
+        "findings": [],
+    }
+    _write_json(run.path / FINDINGS, {"version": 1, "examined": False, "findings": []})
+    report = _report(run, result, data, state.network, answers=answers, targets=targets)
+    write_report(run.path / REPORT, report)
+    # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
+    _write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
+
+
+def _build(recipe: Recipe, data: Data) -> nn.Module:
+    return build_network(recipe.network.name, data, **recipe.network.options())
+
+
+def _begin(recipe: Recipe, module: nn.Module, data: Data) -> TrainingState:
+    """Builds all that trains `module`, as the recipe says."""
+    lr = recipe.optimizer.lr
+    if isinstance(lr, str):
+        raise RecipeError(f"optimizer.lr is still {lr!r}: the learning rate has not been looked for")
+    state = begin(
+        module,
+        data.train,
+        loss=recipe.loss.name,
+        optimizer=recipe.optimizer.name,
+        lr=lr,
+        schedule=recipe.schedule.name,
+        epochs=recipe.train.epochs,
+        batch=recipe.data.batch,
+        accumulate=recipe.train.accumulate,
+        seed=recipe.train.seed,
+        device=recipe.train.device,
+        precision=recipe.train.precision,
+        ema=recipe.train.ema,
+        task=data.task,
+        num_classes=data.num_outputs,
+        class_counts=data.class_counts,
+        loss_options={
+            "label_smoothing": recipe.loss.label_smoothing,
+            "class_weights": recipe.loss.class_weights,
+            **recipe.loss.options(),
+        },
+        optimizer_options=recipe.optimizer.options(),
+        schedule_options=recipe.schedule.options(),
+    )
+    state.stopping = EarlyStopping(**recipe.early_stopping.model_dump())
+    return state
+
+
+@contextlib.contextmanager
+def averaged(state: TrainingState) -> Iterator[None]:
+    """Puts the averaged weights, where the recipe keeps an average, into the network for a while."""
+    with state.average.applied(state.network) if state.average is not None else contextlib.nullcontext():
+        yield
+
+
+def _check_finite(loss: float, when: str, state: TrainingState) -> None:
+    if not math.isfinite(loss):
+        rate = state.optimizer.param_groups[0]["lr"]
+        raise TrainingFailed(
+            f"the training loss became {loss} {when} (learning rate {rate:g}).\n"
+            "Try a lower --lr, --set train.clip=1, or look for the cause with: netwright examine"
+        )
+
+
+@dataclass
+class _Saving:
+    """When and how the run's checkpoints are written."""
+
+    run: Run
+    state: TrainingState
+    log: _Log
+
+    def __post_init__(self) -> None:
+        self.every_steps = self.run.recipe.checkpoint.every_steps
+        minutes = self.run.recipe.checkpoint.every_minutes
+        self.every_seconds = math.inf if minutes is None else minutes * 60
+        self.last = time.monotonic()
+
+    def due(self, step: Step) -> bool:
+        if self.every_steps is not None and step.number % self.every_steps == 0:
+            return True
+        return time.monotonic() - self.last > self.every_seconds
+
+    def save(self) -> None:
+        self.state.notes |= self.log.notes()
+        save_checkpoint(self.run.path / CHECKPOINTS, self.state.state_dict())
+        self.last = time.monotonic()
+
+
+class _Log:
+    """metrics.jsonl, appended to; and the time that training took, over all interruptions."""
+
+    def __init__(self, path: Path, state: TrainingState) -> None:
+        self.path, self.state = path, state
+        notes = state.notes
+        self.earlier = float(notes.get("seconds", 0.0))
+        # What `loss_sum` and `examples` were at the last step record, to say the mean loss since then.
+        self.seen = (float(notes.get("logged_loss", 0.0)), int(notes.get("logged_examples", 0)))
+
+    def __enter__(self) -> _Log:
+        self.began = self.epoch_began = time.perf_counter()
+        try:
+            self.file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # Closing writes what an earlier full disk refused; that error has been raised already.
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.began
+
+    def notes(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "metrics_bytes": self.path.stat().st_size,
+            "logged_loss": self.seen[0],
+            "logged_examples": self.seen[1],
+        }
+
+    def step(self, step: Step) -> None:
+        """Writes the mean loss since the last step record of this epoch."""
+        total, examples = float(self.state.loss_sum), self.state.examples
+        seen_total, seen_examples = self.seen if self.seen[1] < examples else (0.0, 0)
+        mean = (total - seen_total) / (examples - seen_examples)
+        self.seen = (total, examples)
+        rate = self.state.optimizer.param_groups[0]["lr"]
+        self._write({"step": step.number, "epoch": step.epoch, "loss": mean, "lr": rate})
+        _check_finite(mean, f"before step {step.number}", self.state)
+
+    def epoch(self, record: dict[str, Any]) -> dict[str, Any]:
+        now = time.perf_counter()
+        record["seconds"] = round(now - self.epoch_began, 4)
+        self.epoch_began, self.seen = now, (0.0, 0)
+        self._write(record)
+        return record
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
+
+def _cut_metrics(path: Path, size: int) -> None:
+    """Takes back the records of steps that the checkpoint does not know, since they will be done again."""
+    if path.exists():
+        os.truncate(path, min(size, path.stat().st_size))
+
+
+def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None) -> Run:
+    """Makes the run's folder and writes what is known before training."""
+    folder = Path(out) if out is not None else _free_folder(recipe)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunFolderError(
+            f"{folder} is there already and is not an empty folder.\n"
+            "Give another --out, or --resume to go on with the run that it holds."
+        )
+    recipe = _kept_beside(recipe, folder)
+    meaning = {
+        "name": data.name,
+        "task": data.task,
+        "classes": None if data.classes is None else list(data.classes),
+        "class_counts": data.class_counts,
+        "input_shape": list(data.input_shape),
+        "num_outputs": data.num_outputs,
+        "preparation": data.preparation.to_dict(),
+        "notes": list(data.notes),
+    }
+    try:
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"cannot make the run's folder {folder}: {error.strerror}") from None
+    _write_json(folder / MEANING, meaning)
+    _write_json(folder / ENVIRONMENT, environment())
+    # Last: a folder with a recipe is a run.
+    write_bytes(folder / RECIPE, recipe.to_yaml().encode())
+    return Run(folder, network=module, data=data)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    """Returns runs/<data>-<network>-<n> with the first n that is free."""
+    source = Path(str(recipe.data.source)).stem if recipe.data.source != FROM_PYTHON else "data"
+    network = recipe.network.name.rpartition(":")[2] if recipe.network.name != FROM_PYTHON else "network"
+    number = 1
+    while (folder := Path("runs") / f"{source}-{network}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _kept_beside(recipe: Recipe, folder: Path) -> Recipe:
+    """Returns the recipe with paths that hold from anywhere; a network's file is copied into the folder."""
+    entries = recipe.model_dump()
+    source = entries["data"]["source"]
+    if source != FROM_PYTHON and Path(source).exists():
+        from netwright.data import datasets
+
+        if source not in datasets:
+            entries["data"]["source"] = str(Path(source).resolve())
+    file, _, name = recipe.network.name.rpartition(":")
+    if file.endswith(".py"):
+        path = Path(file).resolve()
+        if _imports_its_neighbours(path):
+            entries["network"]["name"] = f"{path}:{name}"
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path.name)
+            entries["network"]["name"] = f"{path.name}:{name}"
+    return Recipe.build(entries)
+
+
+def _imports_its_neighbours(path: Path) -> bool:
+    """Whether a file imports another one from its own folder, without which its copy would not work."""
+    import ast
+
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return any(
+        (path.parent / f"{name}.py").exists() or (path.parent / name).is_dir() for name in names if name
+    )
+
+
+def _with_found_rate(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool) -> Recipe:
+    """Returns the recipe with the learning rate that a short trial found."""
+    from netwright.training.rate_finder import find_rate
+
+    trial = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": None})})
+    found = find_rate(
+        module,
+        lambda copy: _begin(trial, copy, data),
+        data.train,
+        batch=recipe.data.batch,
+        precision=recipe.train.precision,
+    )
+    _say(f"learning rate {found.rate:.2g} (found by a trial of {len(found.losses)} steps)", quiet)
+    return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": found.rate})})
+
+
+def environment() -> dict[str, Any]:
+    """Returns what a run's numbers depend on beside its recipe."""
+    return {
+        "netwright": netwright.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _use_threads_of(run: Run) -> None:
+    """Takes the run's thread count: sums are split among threads, so another count rounds otherwise."""
+    threads = run.environment.get("threads", torch.get_num_threads())
+    if threads != torch.get_num_threads():
+        print(
+            f"using {threads} threads, as the run did, instead of {torch.get_num_threads()}", file=sys.stderr
+        )
+        torch.set_num_threads(threads)
+
+
+def _write_weights(run: Run, state: TrainingState) -> None:
+    from safetensors.torch import save
+
+    with averaged(state):
+        # Copies, because tied weights share memory, which the format refuses.
+        weights = {name: value.detach().cpu().clone() for name, value in state.network.state_dict().items()}
+    write_bytes(run.path / WEIGHTS, save(weights))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+def _report(
+    run: Run,
+    result: dict[str, Any],
+    data: Data,
+    module: nn.Module,
+    *,
+    answers: Tensor | None,
+    targets: Tensor | None,
+) -> dict[str, Any]:
+    """Gathers what the report shows."""
+    records = run.history
+    report: dict[str, Any] = {
+        "title": run.path.name,
+        "task": data.task,
+        "network": str(module),
+        "parameters": result["parameters"],
+        "history": [_shown(record) for record in records if "train_loss" in record],
+        "steps": [record for record in records if "train_loss" not in record],
+        "test": result["test"],
+        "classes": None if data.classes is None else list(data.classes),
+        "wrong": [],
+        "scatter": None,
+        "notes": list(data.notes),
+        "findings": None,
+        "recipe": run.recipe.to_yaml(),
+        "environment": run.environment,
+        "files": _files(run.path),
+        "seconds": result["seconds"],
+        "epochs": run.recipe.train.epochs,
+        "interrupted": False,
+        "run": str(run.path),
+    }
+    if answers is not None and targets is not None:
+        if data.classes is None:
+            report["scatter"] = {
+                "true": targets.reshape(-1).tolist(),
+                "predicted": answers.reshape(-1).tolist(),
+            }
+        else:
+            report["wrong"] = most_wrong(data, answers, targets)
+    return report
+
+
+def most_wrong(data: Data, probabilities: Tensor, targets: Tensor) -> list[dict[str, Any]]:
+    """Returns the test examples that were misjudged with the greatest confidence, the worst first."""
+    confidence, predicted = probabilities.max(dim=1)
+    wrong = torch.nonzero(predicted != targets).flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:WRONG_AT_MOST].tolist()
+    classes = data.classes or ()
+    return [
+        {
+            "image": picture(data, data.test, index),
+            "text": None,
+            "name": data.test.names[index] if getattr(data.test, "names", None) else f"test example {index}",
+            "true": classes[int(targets[index])],
+            "predicted": classes[int(predicted[index])],
+            "probability": float(confidence[index]),
+        }
+        for index in worst
+    ]
+
+
+def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
+    """Returns a raw example as (H, W) or (H, W, 3) uint8, or None where it is no picture."""
+    inputs = getattr(part, "inputs", None)
+    if inputs is None or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
+        return None
+    pixels = inputs[index].float()
+    highest = getattr(data.preparation, "highest", None)
+    # Floats have no known white: the example's own range is stretched over it.
+    low, high = (0.0, float(highest)) if highest else (float(pixels.min()), float(pixels.max()))
+    shades = ((pixels - low) / max(high - low, 1e-12) * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
+
+
+def _shown(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns an epoch's record under the names that the terminal and the report show."""
+    return {key.removeprefix("validation_") if key != "validation_loss" else key: value for key, value in record.items()}
+
+
+_ABOUT = {
+    RECIPE: "everything that decided the run",
+    METRICS: "one record every so many steps, and one an epoch",
+    WEIGHTS: "the weights that test and predict use",
+    MEANING: "what inputs and outputs mean, and what prepares them",
+    ENVIRONMENT: "versions, threads, device",
+    FINDINGS: "what the examiner said",
+}
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "bytes": (folder / name).stat().st_size, "about": about}
+        for name, about in _ABOUT.items()
+        if (folder / name).exists()
+    ]

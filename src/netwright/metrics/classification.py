@@ -1,0 +1,113 @@
+"""Scores of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.errors import NetwrightError
+from netwright.metrics.arrays import as_array, require_finite
+
+
+def classification_scores(
+    probabilities: torch.Tensor | np.ndarray,
+    targets: torch.Tensor | np.ndarray,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Returns accuracy with a 95 % interval, scores per class and the confusion matrix.
+
+    `probabilities`: (N, C) float, 0 to 1, one column a class. Rows need not sum to 1 (a network trained
+    with a loss per class gives such rows): the largest decides, and of equal ones the first.
+    `targets`: (N,) integers, 0 to C-1. `classes`: the C names.
+
+    The dictionary, all plain Python:
+    `accuracy` (0 to 1) · `interval` [low, high], Wilson's score interval (Wilson 1927,
+    `scipy.stats.binomtest`) · `per_class`, a list of {`class`, `precision`, `recall`, `f1`, `support`} ·
+    `confusion` (C x C counts; row: the true class, column: the predicted one).
+    A class without examples has None for precision, recall and F1, a class that was never predicted has
+    None for precision: these are 0/0. scikit-learn counts and divides.
+
+    Raises NetwrightError for shapes that do not fit, numbers that are not finite or outside 0 to 1, and
+    targets out of range.
+
+    >>> scores = classification_scores(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1]), ["no", "yes"])
+    >>> round(scores["accuracy"], 3), [round(bound, 3) for bound in scores["interval"]]
+    (0.667, [0.208, 0.939])
+    >>> scores["confusion"]
+    [[1, 0], [1, 1]]
+    >>> scores["per_class"][1]
+    {'class': 'yes', 'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'support': 2}
+    """
+    from scipy.stats import binomtest
+    from sklearn.metrics import confusion_matrix
+
+    shares, true = _checked(probabilities, targets, classes)
+    predicted = shares.argmax(axis=1)
+    right = int((predicted == true).sum())
+    bounds = binomtest(right, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
+    return {
+        "accuracy": right / len(true),
+        "interval": [float(bounds.low), float(bounds.high)],
+        "per_class": _per_class(true, predicted, classes),
+        "confusion": confusion_matrix(true, predicted, labels=np.arange(len(classes))).tolist(),
+    }
+
+
+def _per_class(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        true, predicted, labels=np.arange(len(classes)), zero_division=np.nan
+    )
+    rows = []
+    for name, precision, recall, f1, support in zip(classes, *columns):
+        # A class without examples has a precision of 0 if it was predicted: true, and of no use to anyone.
+        scores = [
+            None if support == 0 or np.isnan(value) else float(value) for value in (precision, recall, f1)
+        ]
+        rows.append(
+            {
+                "class": str(name),
+                "precision": scores[0],
+                "recall": scores[1],
+                "f1": scores[2],
+                "support": int(support),
+            }
+        )
+    return rows
+
+
+def _checked(probabilities: Any, targets: Any, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    shares, true = as_array(probabilities), as_array(targets)
+    count = len(classes)
+    if shares.ndim != 2 or shares.shape[1] != count:
+        raise NetwrightError(
+            f"probabilities of {count} classes must have the shape (N, {count}), not {tuple(shares.shape)}"
+        )
+    if true.shape != (len(shares),):
+        raise NetwrightError(
+            f"targets must have the shape ({len(shares)},), one class for each row of probabilities, not {true.shape}"
+        )
+    if len(shares) == 0:
+        raise NetwrightError("there is nothing to score: expected at least one example, got 0")
+    if true.dtype.kind not in "iu":
+        raise NetwrightError(f"targets must be integers (the number of the class), not {true.dtype}")
+    if true.min() < 0 or true.max() >= count:
+        row = int(((true < 0) | (true >= count)).argmax())
+        raise NetwrightError(
+            f"targets must lie between 0 and {count - 1} ({count} classes): row {row} is {true[row]}, "
+            f"all lie between {true.min()} and {true.max()}"
+        )
+    require_finite(
+        shares, what="probabilities", advice="The network's outputs or weights are no longer finite."
+    )
+    # 1e-3: what bfloat16 makes of a softmax; logits are further out.
+    if shares.min() < -1e-3 or shares.max() > 1 + 1e-3:
+        raise NetwrightError(
+            f"probabilities must lie between 0 and 1: these lie between {shares.min():.4g} and {shares.max():.4g}.\n"
+            "If they are logits, apply softmax first."
+        )
+    return shares, true

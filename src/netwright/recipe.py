@@ -1,0 +1,242 @@
+"""The recipe: everything that decides a run, as one validated object and one YAML file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from netwright.errors import RecipeError, unknown_name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def options(self) -> dict[str, Any]:
+        """The entries that are not declared here: options of what `name` stands for."""
+        return dict(self.model_extra or {})
+
+
+class _NamedSection(_Section):
+    """A section whose `name` decides which further entries there are; the registry's entry checks them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class DataRecipe(_Section):
+    source: str | None = None
+    batch: int = Field(64, ge=1)
+    validation: float | int = Field(0.1, ge=0)
+    test_share: float | int = Field(0.2, ge=0)
+    preparation: Literal["standard", "scale", "none"] = "standard"
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
+    size: int | None = Field(None, ge=1)
+    unreadable: float = Field(0.01, ge=0, le=1)
+    limit: int | None = Field(None, ge=1)
+    overfit: int | None = Field(None, ge=1)
+
+
+class NetworkRecipe(_NamedSection):
+    name: str = "mlp"
+
+
+class LossRecipe(_NamedSection):
+    name: str = "auto"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["balanced"] | list[float] | None = None
+
+
+class OptimizerRecipe(_NamedSection):
+    name: str = "adam"
+    lr: float | Literal["find"] | None = Field(None)
+
+    @model_validator(mode="after")
+    def _lr_is_positive(self) -> OptimizerRecipe:
+        if isinstance(self.lr, float) and not (self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr is above 0, not {self.lr}")
+        return self
+
+
+class ScheduleRecipe(_NamedSection):
+    name: str = "constant"
+
+
+class TrainRecipe(_Section):
+    epochs: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+    precision: str = "32"
+    device: str = "auto"
+    accumulate: int = Field(1, ge=1)
+    clip: float | None = Field(None, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
+
+
+class EarlyStoppingRecipe(_Section):
+    monitor: Literal["validation_loss", "validation_accuracy", "validation_rmse", "train_loss"] = (
+        "validation_loss"
+    )
+    mode: Literal["auto", "min", "max"] = "auto"
+    patience: int | None = Field(None, ge=1)
+    min_delta: float = Field(0.0, ge=0)
+
+
+class CheckpointRecipe(_Section):
+    keep: Literal["best", "last"] = "best"
+    every_steps: int | None = Field(None, ge=1)
+    every_minutes: float | None = Field(5.0, gt=0)
+
+
+class LogRecipe(_Section):
+    every_steps: int = Field(100, ge=1)
+
+
+class Recipe(_Section):
+    """All that decides a run. Sections and their entries are written `section.entry`.
+
+    >>> Recipe.build({"optimizer.lr": 0.1}).optimizer.lr
+    0.1
+    """
+
+    data: DataRecipe = DataRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    loss: LossRecipe = LossRecipe()
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    train: TrainRecipe = TrainRecipe()
+    early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    checkpoint: CheckpointRecipe = CheckpointRecipe()
+    log: LogRecipe = LogRecipe()
+
+    # What a named data set wants otherwise than the fields above say.
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {"digits": {"train.epochs": 30}}
+
+    @classmethod
+    def build(cls, *layers: Mapping[str, Any]) -> Recipe:
+        """Returns the recipe of nested or dotted entries; a later layer overrides an earlier one.
+
+        Raises:
+            RecipeError: a value that cannot be; UnknownNameError: an entry that is not known.
+        """
+        merged: dict[str, dict[str, Any]] = {}
+        for layer in layers:
+            for key, value in _flatten(layer):
+                section, entry = cls._locate(key)
+                merged.setdefault(section, {})[entry] = value
+        source = merged.get("data", {}).get("source")
+        for key, value in cls.defaults.get(str(source), {}).items():
+            section, entry = key.split(".")
+            merged.setdefault(section, {}).setdefault(entry, value)
+        try:
+            return cls(**merged)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise _explained(error) from None
+
+    @classmethod
+    def _locate(cls, key: str) -> tuple[str, str]:
+        section, _, entry = key.partition(".")
+        if section not in cls.model_fields:
+            raise unknown_name("recipe section", section, cls.model_fields)
+        if not entry:
+            raise RecipeError(f"{section!r} is a section of the recipe: write {section}.ENTRY=VALUE")
+        fields = type(cls.model_fields[section].default).model_fields
+        if not issubclass(type(cls.model_fields[section].default), _NamedSection) and entry not in fields:
+            known = [
+                f"{name}.{field}"
+                for name, info in cls.model_fields.items()
+                for field in type(info.default).model_fields
+            ]
+            raise unknown_name("recipe entry", key, known)
+        return section, entry
+
+    @classmethod
+    def read(cls, path: Path) -> dict[str, Any]:
+        """Returns the entries of a recipe file, nested, not yet validated.
+
+        A network given as `file.py:Name` is looked for beside the recipe first.
+        """
+        try:
+            entries = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        except FileNotFoundError:
+            raise RecipeError(f"there is no recipe file {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error}") from None
+        except yaml.YAMLError as error:
+            raise RecipeError(
+                f"the recipe {path} is not valid YAML: {' '.join(str(error).split())}"
+            ) from None
+        if not isinstance(entries, dict):
+            raise RecipeError(
+                f"the recipe {path} holds {type(entries).__name__}, expected sections such as 'data:'"
+            )
+        network = entries.get("network")
+        if isinstance(network, dict) and ".py:" in str(network.get("name", "")):
+            file, _, name = str(network["name"]).rpartition(":")
+            beside = path.parent / file
+            if not Path(file).is_absolute() and beside.exists():
+                network["name"] = f"{beside}:{name}"
+        return entries
+
+    def to_yaml(self) -> str:
+        """Returns the recipe as YAML, every entry written out."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for text; people mean the number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Returns key and value of `key=value`, the value read as YAML.
+
+    >>> parse_setting("network.hidden=[512, 512]")
+    ('network.hidden', [512, 512])
+    >>> parse_setting("optimizer.lr=1e-3")
+    ('optimizer.lr', 0.001)
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set takes key=value, for example optimizer.lr=0.01; got {text!r}")
+    try:
+        return key.strip(), yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError:
+        raise RecipeError(f"the value of {key.strip()} cannot be read: {value!r}") from None
+
+
+def _flatten(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in entries.items():
+        if isinstance(value, Mapping) and "." not in key:
+            flat += [(f"{key}.{inner}", inner_value) for inner, inner_value in value.items()]
+        elif value is None and "." not in key:
+            continue  # an empty section in a file
+        else:
+            flat.append((key, value))
+    return flat
+
+
+def _explained(error: ValidationError) -> RecipeError:
+    """Returns pydantic's findings, one a line, in the recipe's own terms."""
+    lines: dict[str, str] = {}
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"][:2])
+        what = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        got = problem["input"]
+        said = f"{place} should be {what}" if problem["msg"].startswith("Input") else f"{place}: {what}"
+        if place in lines and problem["msg"].startswith("Input"):
+            lines[place] = lines[place].replace(f", not {got!r}", f" or {what}, not {got!r}")
+        else:
+            lines[place] = said + (f", not {got!r}" if problem["msg"].startswith("Input") else "")
+    return RecipeError("\n".join(list(lines.values())[:4]))

@@ -1,0 +1,560 @@
+"""report.html: everything about a run on one self-contained page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+import numpy as np
+from markupsafe import escape
+
+from netwright.errors import RunFolderError
+from netwright.report import charts, figures, pictures
+
+# What keeps the page under 3 MB whatever the run was. Everything left out is counted on the page.
+BYTES_AT_MOST = 3_000_000
+LETTERS_AT_MOST = {"name": 120, "value": 200, "text": 1_500, "file": 60_000}
+CLASSES_AT_MOST = 100
+ROWS_AT_FIRST = 20
+PICTURES_AT_MOST = 24
+EPOCHS_AT_MOST = 200
+ENTRIES_AT_MOST = 100
+FINDINGS_AT_MOST = 30
+
+
+class Report(TypedDict, total=False):
+    """What the page is made of: plain values. What is absent or None has no place on the page."""
+
+    title: Required[str]
+    """What the run is called: `digits · mlp`."""
+    task: Required[str]
+    """`classification` or `regression`."""
+    network: str
+    """The structure of the network, many lines."""
+    parameters: int
+    history: Sequence[Mapping[str, Any]]
+    """Epoch records as for `epoch_line`; `step` (optimizer steps done at its end) places them exactly."""
+    steps: Sequence[Mapping[str, Any]]
+    """{`step`, `loss`, `lr`} of single steps."""
+    test: Mapping[str, Any] | None
+    """The scores of `netwright.metrics`, with `loss` if there is one; None: the run was not tested."""
+    classes: Sequence[str] | None
+    wrong: Sequence[Mapping[str, Any]]
+    """The most wrong examples, worst first: {`image` ((H, W) or (H, W, 3) uint8, or None), `text`, `true`,
+    `predicted` (names), `probability` (of the predicted class, 0 to 1), `name`}; at most 24 are shown."""
+    scatter: Mapping[str, Any] | None
+    """{`true`, `predicted`}, (N,) or (N, D) floats, of a regression."""
+    notes: Sequence[str]
+    """What was decided about the data, one sentence each."""
+    findings: Sequence[Mapping[str, Any]] | None
+    """As in the examiner's JSON; None: the run was not examined."""
+    recipe: str
+    """YAML."""
+    environment: Mapping[str, Any]
+    files: Sequence[Mapping[str, Any]]
+    """{`name` (relative to the report), `bytes`, `about`} of the other files in the run's folder."""
+    seconds: float
+    """Of training with its validation."""
+    epochs: int
+    """How many were planned."""
+    interrupted: bool
+    run: str
+    """The run's folder as it is named on a command line."""
+
+
+def write_report(path: str | os.PathLike[str], report: Report) -> Path:
+    """Writes the page and returns its path; equal reports give equal bytes.
+
+    The file appears whole or not at all. Raises RunFolderError where it cannot be written.
+    """
+    page = render_report(report).encode("utf-8")
+    assert len(page) <= BYTES_AT_MOST, f"the report has {len(page)} bytes"
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(page)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files that only their owner reads; a report is to be passed on.
+            os.chmod(name, 0o644)
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise RunFolderError(f"cannot write the report {target}: {error.strerror or error}") from error
+    return target
+
+
+def render_report(report: Report) -> str:
+    """Returns the page as HTML."""
+    import jinja2
+
+    unknown = set(report) - set(Report.__annotations__)
+    assert not unknown, f"a report has no {sorted(unknown)}"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        title=_cut(report["title"], "name"),
+        regression=report["task"] == "regression",
+        interrupted=bool(report.get("interrupted")),
+        run=_cut(shlex.quote(report.get("run") or "RUN"), "text"),
+        headline=_headline(report),
+        facts=_facts(report),
+        charts=_learning(report),
+        epochs=_epoch_table(report.get("history") or []),
+        confusion=_confusion(report),
+        per_class=_per_class((report.get("test") or {}).get("per_class")),
+        rows_at_first=ROWS_AT_FIRST,
+        wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
+        predictions=_predictions(report.get("scatter")),
+        notes=_entries(report.get("notes") or []),
+        findings=None if report.get("findings") is None else _findings(report["findings"] or []),
+        network=_cut(report.get("network") or "", "file"),
+        recipe=_cut(report.get("recipe") or "", "file"),
+        environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
+        files=[_file(file) for file in (report.get("files") or [])[:ENTRIES_AT_MOST]],
+    )
+
+
+def _cut(text: object, kind: str) -> str:
+    """Returns the text, or its beginning and the count of what follows, by its bytes on the page."""
+    # Control characters are not allowed in HTML.
+    whole = "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for letter in str(text)
+    )
+    limit = LETTERS_AT_MOST[kind]
+    if len(whole) * 5 <= limit:
+        return whole
+    kept = used = 0
+    for letter in whole[: limit + 1]:
+        used += len(escape(letter).encode("utf-8"))
+        if used > limit:
+            break
+        kept += 1
+    if kept == len(whole):
+        return whole
+    return (
+        f"{whole[:kept]}…" if kind == "name" else f"{whole[:kept]}… ({len(whole) - kept:,} characters more)"
+    )
+
+
+def _entries(texts: Sequence[object]) -> list[str]:
+    shown = [_cut(text, "text") for text in texts[:ENTRIES_AT_MOST]]
+    if len(texts) > ENTRIES_AT_MOST:
+        shown.append(f"… and {len(texts) - ENTRIES_AT_MOST:,} more, in the files of the run.")
+    return shown
+
+
+def _headline(report: Report) -> dict[str, str] | None:
+    test = report.get("test")
+    if not test:
+        return None
+    shares = "accuracy" in test
+    between = figures.interval(test.get("interval"), shares=shares)
+    return {
+        "name": "Accuracy on the test part" if shares else "Root mean squared error on the test part",
+        "value": figures.percent(test["accuracy"]) if shares else figures.loss(test["rmse"]),
+        "interval": f"95 % interval {between}" if test.get("interval") else "",
+    }
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """Returns the few numbers under the headline, as (name, value)."""
+    test, history = report.get("test") or {}, report.get("history") or []
+    facts = [
+        (name, figures.loss(test[key]))
+        for name, key in (("Test loss", "loss"), ("Mean absolute error", "mae"), ("R²", "r2"))
+        if test.get(key) is not None
+    ]
+    examples = _examples(report)
+    if examples:
+        facts.append(("Test examples", f"{examples:,}"))
+    if report.get("parameters") is not None:
+        facts.append(("Parameters", f"{report['parameters']:,}"))
+    if history:
+        done, planned = history[-1]["epoch"], report.get("epochs")
+        facts.append(("Epochs", f"{done} of {planned}" if planned and planned != done else str(done)))
+        best = [record["epoch"] for record in history if record.get("best")]
+        if best:
+            facts.append(("Best epoch", str(best[-1])))
+    if report.get("seconds") is not None:
+        facts.append(("Training time", figures.duration(report["seconds"])))
+    findings = report.get("findings")
+    facts.append(
+        ("Findings", "not examined" if findings is None else f"{len(findings)}" if findings else "none")
+    )
+    return facts
+
+
+def _examples(report: Report) -> int:
+    per_class = (report.get("test") or {}).get("per_class")
+    if per_class:
+        return sum(row["support"] for row in per_class)
+    return len((report.get("scatter") or {}).get("true", ()))
+
+
+# ---- learning ----
+
+
+def _learning(report: Report) -> list[dict[str, Any]]:
+    """Returns the charts of training: loss, score, and the learning rate if it changed."""
+    history = list(report.get("history") or [])
+    steps = list(report.get("steps") or [])
+    per_epoch = _steps_per_epoch(report, history, steps)
+    across = "epoch" if per_epoch else "step"
+    at = np.array([step["step"] for step in steps], dtype=float) / (per_epoch or 1)
+    epochs = [float(record["epoch"]) for record in history]
+    made = [_loss_chart(history, epochs, steps, at, across)]
+    for key, name in (("accuracy", "Validation accuracy"), ("rmse", "Validation RMSE")):
+        if any(record.get(key) is not None for record in history):
+            made.append(_score_chart(history, epochs, key=key, name=name))
+    made.append(_rate_chart(history, epochs, steps, at, across))
+    drawn = [chart for chart in made if chart is not None]
+    if len(drawn) % 2 == 0:
+        # Two and two fill the page; otherwise the first has a line to itself.
+        for chart in drawn:
+            chart["wide"] = None
+    return drawn
+
+
+def _steps_per_epoch(report: Report, history: list[Any], steps: list[Any]) -> float | None:
+    """Returns how many steps an epoch has, or None if nothing says it."""
+    if not history:
+        return None
+    if history[-1].get("step"):
+        return float(history[-1]["step"]) / float(history[-1]["epoch"])
+    if steps and not report.get("interrupted"):
+        return float(steps[-1]["step"]) / float(history[-1]["epoch"])
+    return 1.0 if not steps else None
+
+
+def _numbers(records: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    return np.array(
+        [np.nan if record.get(key) is None else float(record[key]) for record in records], dtype=float
+    )
+
+
+def _loss_chart(
+    history: list[Any], epochs: list[float], steps: list[Any], at: np.ndarray, across: str
+) -> dict[str, Any] | None:
+    series, legend, told = [], [], []
+    step_losses = _numbers(steps, "loss")
+    if np.isfinite(step_losses).any():
+        series.append(charts.Series(at.tolist(), step_losses.tolist(), "first", faint=True))
+        legend.append(("first faint", "training, single steps"))
+    for key, name, colour in (
+        ("train_loss", "training", "first"),
+        ("validation_loss", "validation", "second"),
+    ):
+        losses = _numbers(history, key)
+        finite = losses[np.isfinite(losses)]
+        # Beside an axis of steps an epoch has no place.
+        if len(finite) and across == "epoch":
+            series.append(charts.Series(epochs, losses.tolist(), colour, dashed=colour == "second"))
+            legend.append((colour, f"{name}, mean of the epoch" if key == "train_loss" else name))
+            told.append(f"{name} from {figures.loss(finite[0])} to {figures.loss(finite[-1])}")
+    if not series:
+        return None
+    note = []
+    if len(steps) > charts.POINTS_AT_MOST:
+        note.append(
+            f"Of {len(steps):,} steps, the lowest and the highest of every {-(-2 * len(steps) // charts.POINTS_AT_MOST)} are drawn."
+        )
+    lost = int((~np.isfinite(step_losses)).sum()) + int((~np.isfinite(_numbers(history, "train_loss"))).sum())
+    if lost:
+        note.append(f"{lost:,} losses were not finite numbers and are missing here.")
+    label = f"Loss over {across}s: {', '.join(told) or 'of single training steps'}."
+    wide, narrow = (
+        charts.curves(series, name=name, label=label, across=across, logarithmic=True, inches=inches)
+        for name, inches in (("loss-wide", charts.WIDE), ("loss", charts.NARROW))
+    )
+    return {"name": "Loss", "svg": narrow, "wide": wide, "legend": legend, "note": " ".join(note)}
+
+
+def _score_chart(history: list[Any], epochs: list[float], *, key: str, name: str) -> dict[str, Any]:
+    values = _numbers(history, key)
+    best = [
+        (float(record["epoch"]), float(record[key]))
+        for record in history
+        if record.get("best") and record.get(key)
+    ]
+    shown = figures.percent if key == "accuracy" else figures.loss
+    finite = values[np.isfinite(values)]
+    label = f"{name} over epochs: from {shown(finite[0])} to {shown(finite[-1])}." if len(finite) else name
+    legend = [("second plain", "validation")]
+    if best:
+        legend.append(("ring", f"best epoch, {best[-1][0]:.0f}: {shown(best[-1][1])}"))
+    svg = charts.curves(
+        [charts.Series(epochs, values.tolist(), "second")],
+        name=key,
+        label=label,
+        across="epoch",
+        shares=key == "accuracy",
+        mark=best[-1] if best else None,
+    )
+    return {"name": name, "svg": svg, "wide": None, "legend": legend, "note": ""}
+
+
+def _rate_chart(
+    history: list[Any], epochs: list[float], steps: list[Any], at: np.ndarray, across: str
+) -> dict[str, Any] | None:
+    rates, x = _numbers(steps, "lr"), at.tolist()
+    if not np.isfinite(rates).any():
+        rates, x, across = _numbers(history, "lr"), epochs, "epoch"
+    finite = rates[np.isfinite(rates)]
+    if not len(finite) or np.ptp(finite) == 0:
+        return None
+    label = (
+        f"Learning rate over {across}s: from {finite[0]:.3g} to {finite[-1]:.3g}, at most {finite.max():.3g}."
+    )
+    svg = charts.curves(
+        [charts.Series(x, rates.tolist(), "first", steps=True)], name="rate", label=label, across=across
+    )
+    return {"name": "Learning rate", "svg": svg, "wide": None, "legend": [], "note": ""}
+
+
+def _epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    every = -(-len(history) // EPOCHS_AT_MOST) if history else 1
+    kept = [
+        record
+        for index, record in enumerate(history)
+        if index % every == 0 or record.get("best") or index + 1 == len(history)
+    ][-2 * EPOCHS_AT_MOST :]
+    columns = [
+        ("train_loss", "training loss", figures.loss),
+        ("validation_loss", "validation loss", figures.loss),
+        ("accuracy", "accuracy", figures.percent),
+        ("rmse", "RMSE", figures.loss),
+        ("lr", "learning rate", lambda value: f"{value:.3g}"),
+        ("seconds", "time", figures.duration),
+    ]
+    present = [column for column in columns if any(record.get(column[0]) is not None for record in kept)]
+    return {
+        "columns": [name for _, name, _ in present],
+        "rows": [
+            {
+                "epoch": record["epoch"],
+                "best": bool(record.get("best")),
+                "cells": [
+                    "–" if record.get(key) is None else shown(record[key]) for key, _, shown in present
+                ],
+            }
+            for record in kept
+        ],
+        "note": f"{len(kept)} of {len(history)} epochs: every {every}th, the best and the last."
+        if every > 1
+        else "",
+    }
+
+
+# ---- classes ----
+
+
+def _confusion(report: Report) -> dict[str, Any] | None:
+    """Returns the matrix ready to print: for each cell its text and the class of its shade."""
+    test = report.get("test") or {}
+    if not test.get("confusion"):
+        return None
+    counts = np.asarray(test["confusion"], dtype=np.int64)
+    names = [_cut(name, "name") for name in (report.get("classes") or range(len(counts)))]
+    small = len(counts) <= 12
+    rows = []
+    if len(counts) <= CLASSES_AT_MOST:
+        # The root makes single mistakes visible beside hundreds of right answers.
+        levels = np.ceil(10 * np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))).astype(int)
+        for row, name in enumerate(names):
+            cells = [
+                {
+                    "text": f"{count:,}" if count or small else "",
+                    "shade": f"{'r' if column == row else 'w'}{level}",
+                }
+                for column, (count, level) in enumerate(zip(counts[row].tolist(), levels[row].tolist()))
+            ]
+            rows.append({"name": name, "cells": cells})
+    return {
+        "names": names,
+        "rows": rows,
+        "upright": all(len(name) <= 3 for name in names),
+        "dense": len(counts) > 25,
+        "pairs": _pairs(counts, names),
+    }
+
+
+def _pairs(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the mistakes made most often, at most 10."""
+    if len(counts) < 3:
+        return []
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+    pairs = [(*divmod(int(flat), len(counts)), int(wrong.flat[flat])) for flat in order]
+    return [
+        {
+            "true": names[true],
+            "predicted": names[predicted],
+            "count": f"{count:,}",
+            "share": figures.percent(count / max(int(counts[true].sum()), 1)),
+        }
+        for true, predicted, count in pairs
+        if count
+    ]
+
+
+def _per_class(per_class: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    if not per_class:
+        return None
+    rows = list(per_class)
+    worst_first = len(rows) > ROWS_AT_FIRST
+    if worst_first:
+        rows.sort(key=lambda row: (row["f1"] is None, row["f1"] or 0.0))
+    shown = [
+        {
+            "name": _cut(row["class"], "name"),
+            "scores": [figures.percent(row[key]) for key in ("precision", "recall", "f1")],
+            "bar": None if row["f1"] is None else f"{100 * row['f1']:.1f}",
+            "support": f"{row['support']:,}",
+        }
+        for row in rows[:CLASSES_AT_MOST]
+    ]
+    note = f"The {len(shown)} of {len(rows)} classes with the lowest F1." if len(rows) > len(shown) else ""
+    return {"rows": shown, "worst_first": worst_first, "note": note}
+
+
+def _wrong(example: Mapping[str, Any]) -> dict[str, Any]:
+    image, probability = example.get("image"), example.get("probability")
+    return {
+        "picture": None if image is None else pictures.data_uri(image),
+        "small": image is not None and max(np.asarray(image).shape[:2]) <= 64,
+        "text": _cut(example.get("text") or "", "text"),
+        "name": _cut(example.get("name") or "", "name"),
+        "true": _cut(example["true"], "name"),
+        "predicted": _cut(example["predicted"], "name"),
+        "probability": "" if probability is None else figures.percent(probability),
+    }
+
+
+# ---- regression ----
+
+
+def _predictions(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not values or not len(values["true"]):
+        return None
+    true, predicted = (np.asarray(values[key], dtype=float).reshape(-1) for key in ("true", "predicted"))
+    finite = np.isfinite(true) & np.isfinite(predicted)
+    true, predicted = true[finite], predicted[finite]
+    if not len(true):
+        return None
+    errors = predicted - true
+    low, middle, high = np.quantile(errors, [0.05, 0.5, 0.95])
+    span = (
+        f"The median error is {figures.loss(middle)}; nine in ten lie between "
+        f"{figures.loss(low)} and {figures.loss(high)}."
+    ).replace("-", "\N{MINUS SIGN}")
+    note = ""
+    if len(true) > charts.DOTS_AT_MOST:
+        note = (
+            f"Of {len(true):,} examples, the 50 with the largest errors and evenly spaced others are drawn."
+        )
+    return {
+        "scatter": charts.scatter(
+            true,
+            predicted,
+            name="scatter",
+            label=f"Predicted over true values of {len(true):,} test examples. {span}",
+        ),
+        "residuals": charts.histogram(
+            errors,
+            name="residuals",
+            label=f"Histogram of predicted minus true. {span}",
+            across="predicted − true",
+        ),
+        "span": span,
+        "note": note,
+    }
+
+
+# ---- the rest ----
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rank = {"error": 0, "warning": 1}
+    rows = sorted(findings, key=lambda finding: rank.get(str(finding.get("level")), 2))
+    more = len(rows) - FINDINGS_AT_MOST
+    return {
+        "rows": [_finding(row) for row in rows[:FINDINGS_AT_MOST]],
+        "more": f"{more:,} more findings are in findings.json." if more > 0 else "",
+    }
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    where = []
+    if finding.get("file"):
+        where.append(
+            f"{finding['file']}:{finding['line']}" if finding.get("line") is not None else finding["file"]
+        )
+    if finding.get("layer"):
+        where.append(f"layer {finding['layer']}")
+    if finding.get("step") is not None:
+        where.append(f"since step {finding['step']}")
+    level = str(finding.get("level") or "note")
+    return {
+        "code": _cut(finding.get("code") or "", "name"),
+        "level": _cut(level, "name"),
+        "tone": level if level in ("error", "warning") else "note",
+        "title": _cut(finding.get("title") or finding.get("slug") or "", "text"),
+        "where": _cut(" · ".join(where), "text"),
+        "seen": _pairs_of(finding.get("seen")),
+        "expected": _pairs_of(finding.get("expected")),
+        "why": _cut(finding.get("why") or "", "text"),
+        "fix": _cut(finding.get("fix") or "", "text"),
+        "diff": _cut(finding.get("diff") or "", "text"),
+        "sure": ", ".join(f"{key} {value}" for key, value in _pairs_of(finding.get("sure"))),
+        "consequences": _cut(", ".join(map(str, finding.get("consequences") or [])), "text"),
+    }
+
+
+def _pairs_of(values: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Returns (name, value) pairs as text; a dictionary inside is laid out as `outer.inner`."""
+    rows: list[tuple[str, str]] = []
+    for key, value in (values or {}).items():
+        if isinstance(value, Mapping):
+            rows += [(_cut(f"{key}.{name}", "name"), text) for name, text in _pairs_of(value)]
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            rows.append((_cut(key, "name"), _cut(text, "value")))
+    return rows
+
+
+def _file(file: Mapping[str, Any]) -> dict[str, str]:
+    from urllib.parse import quote
+
+    size = file.get("bytes")
+    return {
+        "name": _cut(file["name"], "name"),
+        # "./": a file called "javascript:x" is a file, not an address.
+        "address": "./" + quote(str(file["name"])),
+        "size": "" if size is None else _bytes(int(size)),
+        "about": _cut(file.get("about") or "", "text"),
+    }
+
+
+def _bytes(size: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,305 @@
+"""A run's folder: what was decided, what happened, and the network that came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import CheckpointError, DataError, RunFolderError
+from netwright.recipe import Recipe
+from netwright.training.evaluation import evaluation_mode, outputs_of
+from netwright.training.losses import match_targets, to_probabilities
+
+if TYPE_CHECKING:
+    from netwright.data import Data, Preparation
+
+RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
+WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
+ENVIRONMENT, FINDINGS, CHECKPOINTS = "environment.json", "findings.json", "checkpoints"
+# Written into a recipe in place of a name, where the network or the data was an object in memory.
+FROM_PYTHON = "(a Python object)"
+
+
+class Run:
+    """A finished or interrupted run.
+
+    Args:
+        path: its folder, which may have been moved or renamed.
+        network, data: only for a run that was started from Python with objects of yours, which a folder
+            cannot hold: the same module (its weights are read from the run) and the same data.
+
+    Raises:
+        RunFolderError: the folder is not a run.
+
+    A run whose network is a `.py` file keeps a copy of that file and executes it: open only runs of people
+    whose programs you would run. Everything else in a run is read as data.
+    """
+
+    def __init__(
+        self, path: str | Path, *, network: nn.Module | None = None, data: Data | None = None
+    ) -> None:
+        self.path = Path(path)
+        if not (self.path / RECIPE).is_file():
+            what = "holds no recipe.yaml" if self.path.is_dir() else "does not exist"
+            raise RunFolderError(
+                f"{self.path} is not a run: it {what}.\nExpected a folder that `netwright fit` wrote, such as runs/digits-mlp-1."
+            )
+        self._network, self._data = network, data
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "not finished"
+        return f"Run({str(self.path)!r}, {state})"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What decided the run."""
+        return Recipe.build(Recipe.read(self.path / RECIPE))
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What `netwright fit --json` printed; None while the run is not finished."""
+        return self._read_json(RESULT) if (self.path / RESULT).exists() else None
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / RESULT).exists()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl: one every so many steps, and one an epoch (those have `train_loss`)."""
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        # A killed process may have left a part of a last line.
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines if line]
+
+    @cached_property
+    def meaning(self) -> dict[str, Any]:
+        """What inputs and outputs mean: shapes, classes, task, and the preparation's numbers."""
+        return self._read_json(MEANING)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, thread count and device with which the run was begun."""
+        return self._read_json(ENVIRONMENT)
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """What turns raw input into what the network was trained on."""
+        from netwright.data import Preparation
+
+        return Preparation.from_dict(self.meaning["preparation"])
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        classes = self.meaning["classes"]
+        return None if classes is None else tuple(classes)
+
+    @cached_property
+    def data(self) -> Data:
+        """The data of the run, read and split again as it was."""
+        if self._data is not None:
+            return self._data
+        if self.recipe.data.source == FROM_PYTHON:
+            raise DataError(
+                f"the data of {self.path} was a Python object, which the run cannot read again.\n"
+                "Give it: netwright.Run(path, data=...), or --data SOURCE at the command line."
+            )
+        return load_data(self.recipe)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The trained network on the CPU, in evaluation mode, with the weights in model.safetensors."""
+        module = self.untrained_network()
+        self.load_weights(module)
+        return module.eval()
+
+    def untrained_network(self) -> nn.Module:
+        """Returns the module as the recipe builds it, with fresh weights."""
+        from netwright.networks import network
+
+        if self._network is not None:
+            return self._network
+        if self.recipe.network.name == FROM_PYTHON:
+            raise RunFolderError(
+                f"the network of {self.path} was a Python object, which the run cannot build again.\n"
+                "Give it: netwright.Run(path, network=...). A network given as file.py:Name needs no such help."
+            )
+        return network(
+            self.recipe.network.name,
+            input_shape=tuple(self.meaning["input_shape"]),
+            num_outputs=self.meaning["num_outputs"],
+            **self.recipe.network.options(),
+        )
+
+    def load_weights(self, module: nn.Module) -> None:
+        """Puts the weights of model.safetensors into `module`.
+
+        Raises:
+            CheckpointError: there are none yet, the file is damaged, or they are another network's.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        from netwright.training.state import check_weights_fit
+
+        path = self.path / WEIGHTS
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.path} has no weights yet: it was interrupted before its first epoch ended.\n"
+                f"Go on with: netwright resume {self.path}"
+            )
+        try:
+            weights = load(path.read_bytes())
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"the weights in {path} cannot be read: {error}") from None
+        check_weights_fit(module, weights)
+        module.load_state_dict(weights)
+
+    def test(self, data: Any = None) -> dict[str, Any]:
+        """Returns the scores on the test part: `loss`, and those of `netwright.metrics`.
+
+        `data`: what else to test on, as `netwright.load` takes it; it is prepared as the training data was. A
+        set without a test part of its own is tested on whole.
+
+        Raises:
+            DataError: the data cannot be read, or has other classes or another shape.
+        """
+        part = self.data.test if data is None else self._part_to_test(data)
+        return score(self.network, part, self.loss(), classes=self.classes)[0]
+
+    def _part_to_test(self, source: Any) -> Any:
+        from netwright.data import Data, load
+
+        data = source if isinstance(source, Data) else None
+        if data is None:
+            data = load(source, preparation=self.preparation, validation=0, test_share=0)
+        if data.classes != self.classes:
+            raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
+        return data.test if len(data.test) else data.train
+
+    def loss(self) -> nn.Module:
+        """Returns the loss that the recipe names, on the CPU."""
+        from netwright.training.losses import make_loss
+
+        recipe = self.recipe.loss
+        name = recipe.name
+        if name == "auto":
+            name = "cross-entropy" if self.classes is not None else "mse"
+        return make_loss(
+            name,
+            task="regression" if self.classes is None else "classification",
+            num_classes=self.meaning["num_outputs"],
+            class_counts=self.meaning.get("class_counts"),
+            class_weights=recipe.class_weights,
+            label_smoothing=recipe.label_smoothing,
+            **recipe.options(),
+        )
+
+    def predict(self, inputs: Any, *, batch: int = 256) -> list[dict[str, Any]]:
+        """Returns one record an example for raw inputs: files, folders, or arrays as the data set has them.
+
+        `inputs`: a path, a list of paths, or an array or tensor of one example or of several `(N, ...)`.
+        Each record has `input`, `label` and `probabilities` {class: 0..1} for classes, or `value` for numbers,
+        and `unlike_training` (None: not measured yet).
+
+        Raises:
+            DataError: an input that cannot be read or has another shape than the training data.
+        """
+        from netwright.data import find_inputs
+
+        if isinstance(inputs, str | os.PathLike):
+            inputs = [inputs]
+        if (
+            isinstance(inputs, Sequence)
+            and inputs
+            and all(isinstance(item, str | os.PathLike) for item in inputs)
+        ):
+            files = find_inputs(inputs)
+            raw: Iterable[tuple[str, Tensor]] = ((str(file), self.preparation.read(file)) for file in files)
+        else:
+            raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
+        return list(self._records(raw, batch=batch))
+
+    def _records(self, raw: Iterable[tuple[str, Tensor]], *, batch: int) -> Iterator[dict[str, Any]]:
+        loss = self.loss()
+        examples = iter(raw)
+        while chunk := list(islice(examples, batch)):
+            with evaluation_mode(self.network):
+                outputs = self.network(self.preparation(torch.stack([example for _, example in chunk])))
+            for (name, _), output in zip(chunk, outputs, strict=True):
+                yield {
+                    "input": name,
+                    **self._answer(output.unsqueeze(0).float(), loss),
+                    "unlike_training": None,
+                }
+
+    def _answer(self, output: Tensor, loss: nn.Module) -> dict[str, Any]:
+        if self.classes is None:
+            values = output.reshape(-1).tolist()
+            return {"label": None, "value": values[0] if len(values) == 1 else values}
+        shares = to_probabilities(output, loss)[0]
+        probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
+        return {"label": self.classes[int(shares.argmax())], "probabilities": probabilities}
+
+    def resume(self, *, quiet: bool = False) -> Run:
+        """Goes on where the run was interrupted; a finished run is returned as it is."""
+        from netwright.fitting import carry_on
+
+        return carry_on(self, quiet=quiet)
+
+    def eject(self) -> str:
+        """Returns the plain PyTorch script that trains the same network to the same weights."""
+        from netwright.eject import script
+
+        return script(self)
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path} cannot be read ({error}): is {self.path} a whole run?") from None
+
+
+def load_data(recipe: Recipe) -> Data:
+    """Reads and splits the data that a recipe names."""
+    from netwright.data import load
+
+    entries = recipe.data.model_dump(exclude={"source", "batch"})
+    return load(recipe.data.source, seed=recipe.train.seed, **entries)
+
+
+def score(
+    network: nn.Module, part: Any, loss: nn.Module, *, classes: tuple[str, ...] | None, precision: str = "32"
+) -> tuple[dict[str, Any], Tensor, Tensor]:
+    """Returns the scores on a part of the data, and what they were computed from, on the CPU.
+
+    That is, probabilities `(N, C)` (or the values themselves for numbers) and targets `(N, ...)`.
+    """
+    from netwright.metrics import classification_scores, regression_scores
+
+    outputs, targets = (tensor.cpu() for tensor in outputs_of(network, part, precision=precision))
+    mean_loss = float(loss.cpu()(outputs, match_targets(targets, loss, outputs)))
+    if classes is None:
+        values = outputs.reshape(targets.shape)
+        return {"loss": mean_loss, **regression_scores(values, targets)}, values, targets
+    probabilities = to_probabilities(outputs, loss)
+    scores = classification_scores(probabilities, targets, list(classes))
+    return {"loss": mean_loss, **scores}, probabilities, targets
+
+
+def _few(classes: tuple[str, ...] | None) -> str:
+    if classes is None:
+        return "numbers, not classes"
+    shown = ", ".join(classes[:5])
+    return f"{len(classes)} classes ({shown}{', …' if len(classes) > 5 else ''})"

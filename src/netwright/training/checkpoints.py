@@ -1,0 +1,145 @@
+"""Checkpoints on disk: written whole or not at all, each with its checksum in its name.
+
+A file is called `step-00001234-<sha256>.pt` (the first 16 hex digits), the convention of `torch.hub`
+("filename-<sha256>.ext"): the checksum cannot get lost or disagree about which file it belongs to, and any
+tool can check it. The file is first written beside its place, flushed to the disk, and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from netwright.errors import CheckpointError, TrainingFailed
+
+_NAME = re.compile(r"^step-(\d+)-([0-9a-f]{16})\.pt$")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically: whoever opens `path` sees the old content or the new, never a part.
+
+    Raises:
+        TrainingFailed: the disk is full or the file cannot be written; what stood there is intact.
+    """
+    handle = None
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        with open(handle, "wb") as file:
+            handle = None
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if handle is not None:
+            os.close(handle)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise write_failure(path, error) from error
+
+
+def write_failure(path: Path, error: OSError) -> TrainingFailed:
+    """Returns the error to raise when `path` could not be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    reason = "the disk is full" if full else (error.strerror or str(error))
+    return TrainingFailed(
+        f"cannot write {path.name} in {path.parent}: {reason}.\n"
+        "What was saved before is intact. Make room, then go on with: netwright resume RUN"
+    )
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename durable (a file's own fsync does not cover its name)."""
+    with contextlib.suppress(OSError):  # some file systems and Windows refuse to open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
+    """Writes `state` as the newest checkpoint of `folder`, then removes all but the newest `keep`.
+
+    Returns its path. Raises TrainingFailed as `write_bytes` does; older checkpoints then still stand.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    path = folder / f"step-{state['steps']:08d}-{digest}.pt"
+    if not path.exists():
+        write_bytes(path, content)
+    for old in list_checkpoints(folder)[keep:]:
+        if old != path:
+            with contextlib.suppress(OSError):
+                old.unlink()
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints of a folder, the newest first (most steps, then last written)."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _NAME.match(path.name)
+        if match:
+            found.append((int(match[1]), path.stat().st_mtime_ns, path))
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Returns the state in one checkpoint, on the CPU; nothing in it is unpickled.
+
+    Raises:
+        CheckpointError: the content does not have the checksum in the name, or is no checkpoint.
+    """
+    match = _NAME.match(path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    if match is None or digest != match[2]:
+        expected = match[2] if match else "a name like step-00000100-<sha256>.pt"
+        raise CheckpointError(
+            f"the checkpoint {path.name} is damaged: its content has checksum {digest}, expected {expected}"
+        )
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"the checkpoint {path.name} cannot be read: {first}") from None
+    if not isinstance(state, dict) or "network" not in state:
+        raise CheckpointError(f"{path.name} is not a checkpoint of netwright")
+    return state
+
+
+def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """Returns the newest intact checkpoint (or None) and a message for each damaged one passed over."""
+    passed_over = []
+    for path in list_checkpoints(folder):
+        try:
+            return read_checkpoint(path), passed_over
+        except CheckpointError as error:
+            passed_over.append(str(error))
+    return None, passed_over
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Removes what a killed process left half-written."""
+    for path in folder.glob(".writing-*"):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,69 @@
+"""Devices and number formats."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from netwright.errors import RecipeError, unknown_name
+
+PRECISIONS = {"32": None, "bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Returns the context in which the forward pass runs: autocast for the mixed precisions."""
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    dtype = PRECISIONS[precision]
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | None:
+    """Returns the gradient scaler that float16 needs, else None.
+
+    The gradients of float16 underflow below 6e-8 without one (Micikevicius et al. 2018, section 3.2).
+    """
+    if precision != "fp16-mixed":
+        return None
+    return torch.amp.GradScaler(device.type)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Returns the device that is asked for; `auto` takes the first of CUDA, MPS, XPU, CPU that is there.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        if hasattr(torch, "xpu") and torch.xpu.is_available():
+            return torch.device("xpu")
+        return torch.device("cpu")
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda", "mps", "xpu"):
+        raise unknown_name("device", name, ["auto", "cpu", "cuda", "mps", "xpu"])
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RecipeError(
+            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}\n"
+            "Take --device cpu, or --device auto for the best one that is there."
+        ) from None
+    return device
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Returns the device of the network's first parameter or buffer; the CPU if it has none."""
+    for tensor in network.parameters():
+        return tensor.device
+    for tensor in network.buffers():
+        return tensor.device
+    return torch.device("cpu")

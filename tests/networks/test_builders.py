@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch import nn
+
+from netwright.errors import NetworkError, UnknownNameError
+from netwright.networks import activations, count_parameters, networks
+from netwright.networks.builders import cnn, mlp
+
+
+def kinds(network):
+    return [type(layer).__name__ for layer in network]
+
+
+def test_mlp_is_bit_for_bit_what_people_write_by_hand():
+    torch.manual_seed(3)
+    ours = mlp((1, 28, 28), 10, hidden=[512, 512])
+    torch.manual_seed(3)
+    theirs = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 512),
+        nn.ReLU(),
+        nn.Linear(512, 512),
+        nn.ReLU(),
+        nn.Linear(512, 10),
+    )
+    assert repr(ours) == repr(theirs)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_mlp_with_everything():
+    network = mlp(
+        (4,),
+        3,
+        hidden=(8, 6),
+        activation=["relu", "leaky-relu"],
+        dropout=0.25,
+        batch_norm=True,
+        output_activation="log-softmax",
+    )
+    assert kinds(network) == [
+        *("Flatten", "Linear", "BatchNorm1d", "ReLU", "Dropout"),
+        *("Linear", "BatchNorm1d", "LeakyReLU", "Dropout", "Linear", "LogSoftmax"),
+    ]
+    assert network[4].p == 0.25
+    outputs = network(torch.randn(5, 4))
+    torch.testing.assert_close(outputs.exp().sum(1), torch.ones(5))
+
+
+def test_mlp_takes_one_size_and_no_size():
+    assert kinds(mlp((4,), 3, hidden=8)) == ["Flatten", "Linear", "ReLU", "Linear"]
+    assert kinds(mlp((4,), 3, hidden=[])) == ["Flatten", "Linear"]
+
+
+@pytest.mark.parametrize("builder", [mlp, cnn])
+def test_same_seed_same_weights(builder):
+    made = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        made.append(builder((1, 8, 8), 10).state_dict())
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+    assert any(not torch.equal(made[0][key], made[2][key]) for key in made[0])
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 2, 50), (3, 65, 97), (3, 224, 224)]
+)
+def test_cnn_takes_any_image(shape):
+    network = cnn(shape, 7).eval()
+    with torch.no_grad():
+        assert network(torch.randn(2, *shape)).shape == (2, 7)
+    assert count_parameters(network) < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("side", "channels"),
+    [(8, [32, 64]), (28, [32, 64]), (32, [32, 64]), (64, [32, 64, 128]), (224, [32, 64, 128, 256, 256])],
+)
+def test_cnn_has_a_block_for_each_halving(side, channels):
+    network = cnn((1, side, side), 10)
+    assert [layer.out_channels for layer in network if isinstance(layer, nn.Conv2d)] == channels
+
+
+def test_cnn_averages_a_map_that_stays_large():
+    network = cnn((3, 224, 112), 10, channels=[4])
+    assert kinds(network)[-3:] == ["AvgPool2d", "Flatten", "Linear"]
+    assert network[-1].in_features == 4 * 8 * 8
+    assert network(torch.randn(1, 3, 224, 112)).shape == (1, 10)
+
+
+def test_cnn_with_everything():
+    network = cnn(
+        (3, 8, 8), 4, channels=(5, 6), activation=["elu", "gelu"], dropout=0.5, output_activation="softmax"
+    )
+    assert kinds(network) == [
+        *("Conv2d", "BatchNorm2d", "ELU", "MaxPool2d", "Conv2d", "BatchNorm2d", "GELU", "MaxPool2d"),
+        *("Flatten", "Dropout", "Linear", "Softmax"),
+    ]
+    assert network[0].bias is None
+    assert cnn((3, 8, 8), 4, channels=5, batch_norm=False)[0].bias is not None
+
+
+def test_all_layers_are_pytorchs_own():
+    for builder in networks.values():
+        assert {type(layer).__module__.split(".")[0] for layer in builder((1, 8, 8), 10).modules()} == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "message"),
+    [
+        (mlp, {"hidden": [0]}, r"`hidden` expects whole numbers above 0, as in \[128, 64\]; got \[0\]"),
+        (mlp, {"hidden": "128"}, "`hidden` expects whole numbers above 0"),
+        (mlp, {"hidden": [1.5]}, "`hidden` expects whole numbers above 0"),
+        (mlp, {"hidden": True}, "`hidden` expects whole numbers above 0"),
+        (mlp, {"dropout": 1}, "`dropout` expects a share from 0 up to, not including, 1; got 1"),
+        (mlp, {"dropout": "a"}, "`dropout` expects a share"),
+        (mlp, {"activation": 3}, "`activation` expects a name or a list of names; got 3"),
+        (mlp, {"hidden": [4, 4], "activation": ["relu"]}, "lists 1 names for 2 hidden layers: give one for each"),
+        (cnn, {"channels": [-1]}, "`channels` expects whole numbers above 0"),
+        (cnn, {"channels": [4], "activation": ["relu", "elu"]}, "lists 2 names for 1 blocks"),
+    ],
+)
+def test_impossible_options(builder, options, message):
+    with pytest.raises(NetworkError, match=message):
+        builder((1, 8, 8), 10, **options)
+
+
+def test_cnn_refuses_what_is_no_image():
+    with pytest.raises(NetworkError, match=r"expects images .* has the shape \(64,\).\nUse network 'mlp'"):
+        cnn((64,), 10)
+
+
+def test_unknown_activation():
+    with pytest.raises(UnknownNameError, match="unknown activation 'relo': did you mean"):
+        mlp((4,), 2, activation="relo")
+
+
+def test_activations_of_ones_own(monkeypatch):
+    monkeypatch.setitem(activations, "square", type("Square", (nn.Module,), {"forward": lambda self, x: x * x}))
+    assert type(mlp((4,), 2, activation="square")[2]).__name__ == "Square"
