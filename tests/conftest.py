@@ -9,7 +9,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--refresh-golden", action="store_true", help="write what is printed into the golden files")
+    parser.addoption(
+        "--refresh-golden", action="store_true", help="write what is printed into the golden files"
+    )
 
 
 @pytest.fixture
@@ -21,6 +23,8 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if request.config.getoption("--refresh-golden"):
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
-        assert text == file.read_text(encoding="utf-8"), f"{file} differs; if it should, run pytest --refresh-golden"
+        assert text == file.read_text(encoding="utf-8"), (
+            f"{file} differs; if it should, run pytest --refresh-golden"
+        )
 
     return compare

@@ -47,9 +47,9 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: write imports in full, not relative"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("netwright.") and name.count(".") >= 1} & set(
-        FLOORS
-    )
+    return {
+        name.split(".")[1] for name in names if name.startswith("netwright.") and name.count(".") >= 1
+    } & set(FLOORS)
 
 
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
@@ -62,7 +62,9 @@ def test_a_room_imports_only_from_floors_above_it(path: Path) -> None:
     for other in imports_of(path) - {room}:
         same = FLOORS[other] == FLOORS[room]
         allowed = FLOORS[other] < FLOORS[room] or (same and FLOORS[room] in SHARED_FLOORS)
-        assert allowed, f"{path.relative_to(PACKAGE)} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        assert allowed, (
+            f"{path.relative_to(PACKAGE)} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+        )
 
 
 def test_the_examiner_knows_no_other_room() -> None:

@@ -396,7 +396,7 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     if PRECISIONS[recipe.train.precision] is not None:
         dtype = PRECISIONS[recipe.train.precision]
         forward = [f"with torch.autocast(device.type, dtype={dtype}):", *indented(forward)]
-    batch = ["x, y = prepare(train_x[rows].to(device)), train_y[rows].to(device)", *forward]
+    batch = ["x, y = prepare(train_x.index_select(0, rows).to(device)), train_y[rows].to(device)", *forward]
     after = []
     if scaled:
         after.append("scaler.unscale_(optimizer)")

@@ -1,13 +1,13 @@
 """What can go wrong, as a tree.
 
-    NetwrightError            a message for people: what was expected, what came, where, what to do
-    ├── UnknownNameError      a name that no registry or recipe knows (also a KeyError)
-    ├── DataError             data that cannot be read or does not mean what it should
-    ├── NetworkError          a network that does not fit the data
-    ├── RecipeError           a recipe entry that cannot be
-    ├── RunFolderError        a folder that is not a run, or cannot be written
-    ├── CheckpointError       a checkpoint that is damaged or belongs to another network
-    └── TrainingFailed        a run that began and could not go on (exit code 1)
+NetwrightError            a message for people: what was expected, what came, where, what to do
+├── UnknownNameError      a name that no registry or recipe knows (also a KeyError)
+├── DataError             data that cannot be read or does not mean what it should
+├── NetworkError          a network that does not fit the data
+├── RecipeError           a recipe entry that cannot be
+├── RunFolderError        a folder that is not a run, or cannot be written
+├── CheckpointError       a checkpoint that is damaged or belongs to another network
+└── TrainingFailed        a run that began and could not go on (exit code 1)
 """
 
 from __future__ import annotations

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LEVELS = ("error", "warning", "advice")  # most serious first
-MOMENTS = ("source", "forward", "backward", "step", "2", "100", "epoch", "end")  # in the order in which they come
+MOMENTS = (
+    "source",
+    "forward",
+    "backward",
+    "step",
+    "2",
+    "100",
+    "epoch",
+    "end",
+)  # in the order in which they come
 
 
 @dataclass(frozen=True)

@@ -140,11 +140,11 @@ def carry_out(
         return carry_on(Run(out, network=module, data=data), quiet=quiet)
     data = data if data is not None else load_data(recipe)
     seed_everything(recipe.train.seed)
-    trained = module if module is not None else _build(recipe, data)
+    trained = _build(recipe, data, module)
     if recipe.optimizer.lr == "find":
         recipe = _with_found_rate(recipe, trained, data, quiet=quiet)
         seed_everything(recipe.train.seed)
-        trained = module if module is not None else _build(recipe, data)
+        trained = _build(recipe, data, module)
     state = _begin(recipe, trained, data)
     run = _create(recipe, data, out=out, module=module)
     return _train_and_test(run, state, data, quiet=quiet)
@@ -262,8 +262,12 @@ def _finish(run: Run, state: TrainingState, data: Data, *, seconds: float) -> No
     _write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
 
 
-def _build(recipe: Recipe, data: Data) -> nn.Module:
-    return build_network(recipe.network.name, data, **recipe.network.options())
+def _build(recipe: Recipe, data: Data, module: nn.Module | None) -> nn.Module:
+    """Builds the network, or takes the one that is given, and tries it on one example."""
+    # These losses also take one logit for two classes.
+    single = recipe.loss.name in ("bce", "bce-with-logits")
+    chosen = recipe.network.name if module is None else module
+    return build_network(chosen, data, single_logit=single, **recipe.network.options())
 
 
 def _begin(recipe: Recipe, module: nn.Module, data: Data) -> TrainingState:
@@ -618,7 +622,10 @@ def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
     """Returns an epoch's record under the names that the terminal and the report show."""
-    return {key.removeprefix("validation_") if key != "validation_loss" else key: value for key, value in record.items()}
+    return {
+        key.removeprefix("validation_") if key != "validation_loss" else key: value
+        for key, value in record.items()
+    }
 
 
 _ABOUT = {

@@ -28,6 +28,15 @@ class _NamedSection(_Section):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
 
+# What netwright itself passes to the entry of a registry, and no recipe can set.
+_DECIDED_BY_THE_DATA = {
+    "network": ("data", "input_shape", "num_outputs", "single_logit"),
+    "loss": ("task", "num_classes", "class_counts", "device"),
+    "optimizer": ("network", "params"),
+    "schedule": ("optimizer", "total_steps", "steps_per_epoch"),
+}
+
+
 class DataRecipe(_Section):
     source: str | None = None
     batch: int = Field(64, ge=1)
@@ -152,6 +161,8 @@ class Recipe(_Section):
                 for field in type(info.default).model_fields
             ]
             raise unknown_name("recipe entry", key, known)
+        if entry in _DECIDED_BY_THE_DATA.get(section, ()):
+            raise RecipeError(f"{key} follows from the data and the other entries: leave it out")
         return section, entry
 
     @classmethod

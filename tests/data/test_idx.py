@@ -115,10 +115,9 @@ def test_without_local_files_the_cache_is_asked(tmp_path, monkeypatch):
 
 
 def test_real_mnist_is_what_it_is_known_to_be(real):
-    data = load("mnist")
-    assert (len(data.train), len(data.validation), len(data.test)) == (54_000, 6_000, 10_000)
-    assert data.input_shape == (1, 28, 28) and data.num_outputs == 10
     whole = load("mnist", validation=0)
+    assert (len(whole.train), len(whole.validation), len(whole.test)) == (60_000, 0, 10_000)
+    assert whole.input_shape == (1, 28, 28) and whole.num_outputs == 10
     # The mean and std of the training images that all of the field's loaders use, to their four digits.
     assert whole.preparation.mean.item() == pytest.approx(0.1307, abs=5e-5)
     assert whole.preparation.std.item() == pytest.approx(0.3081, abs=5e-5)

@@ -67,7 +67,10 @@ def test_what_is_nothing_divided_by_nothing_is_none() -> None:
     # predicted; 3 has one example; 4 occurs nowhere.
     probabilities = np.eye(5)[[0, 0, 3, 2, 3]]
     scores = classification_scores(probabilities, np.array([0, 0, 0, 1, 3]), list("abcde"))
-    rows = {row["class"]: (row["precision"], row["recall"], row["f1"], row["support"]) for row in scores["per_class"]}
+    rows = {
+        row["class"]: (row["precision"], row["recall"], row["f1"], row["support"])
+        for row in scores["per_class"]
+    }
     assert rows == {
         "a": (1.0, pytest.approx(2 / 3), pytest.approx(0.8), 3),
         "b": (None, 0.0, 0.0, 1),
@@ -86,7 +89,9 @@ def test_low_precision_tensors_that_want_gradients_are_taken() -> None:
     probabilities, targets, classes = random_case(30, 3, 4)
     expected = classification_scores(probabilities, targets, classes)
     rounded = probabilities.to(torch.bfloat16).requires_grad_()
-    assert classification_scores(rounded, targets.to(torch.int32), classes)["confusion"] == expected["confusion"]
+    assert (
+        classification_scores(rounded, targets.to(torch.int32), classes)["confusion"] == expected["confusion"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,12 +104,18 @@ def test_low_precision_tensors_that_want_gradients_are_taken() -> None:
         (np.ones((4, 3)) / 3, np.zeros(4), "targets must be integers.*float64"),
         (np.ones((4, 3)) / 3, np.array([0, 1, 3, 2]), "between 0 and 2.*row 2 is 3"),
         (np.ones((4, 3)) / 3, np.array([0, -1, 1, 2]), "row 1 is -1"),
-        (np.array([[0.5, 0.5, 0], [0, np.nan, 0]]), np.array([0, 1]), "1 of 2 rows hold NaN or infinity.*row 1"),
+        (
+            np.array([[0.5, 0.5, 0], [0, np.nan, 0]]),
+            np.array([0, 1]),
+            "1 of 2 rows hold NaN or infinity.*row 1",
+        ),
         (np.array([[3.0, -2.0, 1.0]]), np.array([0]), "between -2 and 3.\nIf they are logits"),
         (np.ones((0, 3)), np.zeros(0, int), "at least one example, got 0"),
     ],
 )
-def test_bad_input_is_answered_with_figures(probabilities: np.ndarray, targets: np.ndarray, message: str) -> None:
+def test_bad_input_is_answered_with_figures(
+    probabilities: np.ndarray, targets: np.ndarray, message: str
+) -> None:
     with pytest.raises(NetwrightError, match=message):
         classification_scores(probabilities, targets, ["a", "b", "c"])
 

@@ -21,7 +21,9 @@ def test_scores_are_those_of_torchmetrics(shape: tuple[int, ...]) -> None:
     targets = torch.randn(shape, generator=generator, dtype=torch.float64)
     values = targets + 0.4 * torch.randn(shape, generator=generator, dtype=torch.float64) + 0.1
     scores = regression_scores(values, targets)
-    assert scores["rmse"] == pytest.approx(float(mean_squared_error(values.flatten(), targets.flatten(), squared=False)))
+    assert scores["rmse"] == pytest.approx(
+        float(mean_squared_error(values.flatten(), targets.flatten(), squared=False))
+    )
     assert scores["mae"] == pytest.approx(float(mean_absolute_error(values.flatten(), targets.flatten())))
     assert scores["r2"] == pytest.approx(float(r2_score(values, targets)))
     low, high = scores["interval"]
@@ -42,7 +44,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says(count: int, trials:
     generator = np.random.default_rng(1)
     # Heavier tails than normal: t with 8 degrees of freedom has the variance 8/6.
     intervals = [
-        regression_scores(generator.standard_t(8, size=count), np.zeros(count))["interval"] for _ in range(trials)
+        regression_scores(generator.standard_t(8, size=count), np.zeros(count))["interval"]
+        for _ in range(trials)
     ]
     covered = np.mean([low <= np.sqrt(8 / 6) <= high for low, high in intervals])
     assert 0.89 <= covered <= 0.99
@@ -59,7 +62,12 @@ def test_equal_input_gives_equal_intervals() -> None:
 
 
 def test_what_is_not_defined_is_none() -> None:
-    assert regression_scores(np.array([2.0]), np.array([1.0])) == {"rmse": 1.0, "mae": 1.0, "r2": None, "interval": None}
+    assert regression_scores(np.array([2.0]), np.array([1.0])) == {
+        "rmse": 1.0,
+        "mae": 1.0,
+        "r2": None,
+        "interval": None,
+    }
     level = regression_scores(np.array([2.0, 2.0]), np.array([1.0, 1.0]))
     assert level == {"rmse": 1.0, "mae": 1.0, "r2": None, "interval": [1.0, 1.0]}
 

@@ -62,7 +62,8 @@ def test_same_seed_same_weights(builder):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 2, 50), (3, 65, 97), (3, 224, 224)]
+    "shape",
+    [(1, 1, 1), (1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 2, 50), (3, 65, 97), (3, 224, 224)],
 )
 def test_cnn_takes_any_image(shape):
     network = cnn(shape, 7).eval()
@@ -101,7 +102,9 @@ def test_cnn_with_everything():
 
 def test_all_layers_are_pytorchs_own():
     for builder in networks.values():
-        assert {type(layer).__module__.split(".")[0] for layer in builder((1, 8, 8), 10).modules()} == {"torch"}
+        assert {type(layer).__module__.split(".")[0] for layer in builder((1, 8, 8), 10).modules()} == {
+            "torch"
+        }
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,11 @@ def test_all_layers_are_pytorchs_own():
         (mlp, {"dropout": 1}, "`dropout` expects a share from 0 up to, not including, 1; got 1"),
         (mlp, {"dropout": "a"}, "`dropout` expects a share"),
         (mlp, {"activation": 3}, "`activation` expects a name or a list of names; got 3"),
-        (mlp, {"hidden": [4, 4], "activation": ["relu"]}, "lists 1 names for 2 hidden layers: give one for each"),
+        (
+            mlp,
+            {"hidden": [4, 4], "activation": ["relu"]},
+            "lists 1 names for 2 hidden layers: give one for each",
+        ),
         (cnn, {"channels": [-1]}, "`channels` expects whole numbers above 0"),
         (cnn, {"channels": [4], "activation": ["relu", "elu"]}, "lists 2 names for 1 blocks"),
     ],
@@ -135,5 +142,7 @@ def test_unknown_activation():
 
 
 def test_activations_of_ones_own(monkeypatch):
-    monkeypatch.setitem(activations, "square", type("Square", (nn.Module,), {"forward": lambda self, x: x * x}))
+    monkeypatch.setitem(
+        activations, "square", type("Square", (nn.Module,), {"forward": lambda self, x: x * x})
+    )
     assert type(mlp((4,), 2, activation="square")[2]).__name__ == "Square"

@@ -8,7 +8,7 @@ from torch import nn
 from netwright.errors import NetworkError, UnknownNameError
 from netwright.networks import network, networks
 
-NETS = '''
+NETS = """
 import torch
 from torch import nn
 
@@ -46,7 +46,7 @@ class Data:
 
 if __name__ == "__main__":
     raise SystemExit("trains")
-'''
+"""
 
 
 @pytest.fixture
@@ -182,7 +182,9 @@ def test_file_that_stops(tmp_path, text, message):
 
 
 def test_objects_that_are_no_network(nets, data):
-    failing("should be an nn.Module, or a class or function that makes one; it is a int", f"{nets}:NUMBER", data)
+    failing(
+        "should be an nn.Module, or a class or function that makes one; it is a int", f"{nets}:NUMBER", data
+    )
     failing("it is the class Data", f"{nets}:Data", data)
     failing("should make an nn.Module; it made a int", f"{nets}:not_a_network", data)
     failing("should be an nn.Module", 3, data)
@@ -207,4 +209,6 @@ def test_constructor_that_fails(nets, data):
 
 def test_network_that_does_not_fit(nets, data):
     data.num_outputs = 10
-    failing("the network gives (1, 3) for one example, but (1, 10) is needed: 10 classes", f"{nets}:Net", data)
+    failing(
+        "the network gives (1, 3) for one example, but (1, 10) is needed: 10 classes", f"{nets}:Net", data
+    )

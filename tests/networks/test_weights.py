@@ -20,7 +20,9 @@ def test_checksum_is_the_contracts():
     assert weights_sha256(weights) == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.complex64])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.complex64]
+)
 def test_checksum_of_any_dtype(dtype):
     tensor = torch.tensor([1, 2, 3]).to(dtype)
     octets = bytes(tensor.view(torch.uint8).tolist())

@@ -55,13 +55,25 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TextIO, Callable[[
 
 
 def record(epoch: int, epochs: int, **more: Any) -> dict[str, Any]:
-    values = {"train_loss": 0.9 / epoch, "validation_loss": 1.1 / epoch, "lr": 0.001, "seconds": 4.2 * epoch, "best": True}
+    values = {
+        "train_loss": 0.9 / epoch,
+        "validation_loss": 1.1 / epoch,
+        "lr": 0.001,
+        "seconds": 4.2 * epoch,
+        "best": True,
+    }
     return {"epoch": epoch, "epochs": epochs, **values, **more}
 
 
 def per_class(names: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
-        {"class": name, "precision": 1 - n / 97, "recall": 1 - n / 89, "f1": 1 - (n * 7 % 20) / 93, "support": 40 + n}
+        {
+            "class": name,
+            "precision": 1 - n / 97,
+            "recall": 1 - n / 89,
+            "f1": 1 - (n * 7 % 20) / 93,
+            "support": 40 + n,
+        }
         for n, name in enumerate(names)
     ]
     rows[1] |= {"precision": None, "recall": None, "f1": None, "support": 0}
@@ -69,10 +81,24 @@ def per_class(names: list[str]) -> list[dict[str, Any]]:
 
 
 def confusion(count: int) -> list[list[int]]:
-    return [[40 if row == column else (row * 7 + column * 3) % 11 // 8 for column in range(count)] for row in range(count)]
+    return [
+        [40 if row == column else (row * 7 + column * 3) % 11 // 8 for column in range(count)]
+        for row in range(count)
+    ]
 
 
-FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+FASHION = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 SCORES = {"loss": 0.0921, "accuracy": 0.97222, "interval": [0.9499, 0.9848]}
 RESULTS: dict[str, dict[str, Any]] = {
     "digits": {
@@ -95,7 +121,9 @@ RESULTS: dict[str, dict[str, Any]] = {
         "run": "runs/species",
         "test": {
             **SCORES,
-            "per_class": per_class([f"species {number} with a name as long as a sentence" for number in range(40)]),
+            "per_class": per_class(
+                [f"species {number} with a name as long as a sentence" for number in range(40)]
+            ),
             "confusion": confusion(40),
         },
     },
@@ -233,7 +261,9 @@ def test_the_bar_is_drawn_four_times_a_second_and_reads_the_loss_only_then(scree
     assert max(map(len, lines)) <= 80
 
 
-def test_without_colour_there_is_still_a_bar(screen: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colour_there_is_still_a_bar(
+    screen: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     stream, read = screen
     with Progress(epochs=1, steps_per_epoch=10, stream=stream) as progress:

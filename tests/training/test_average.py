@@ -36,7 +36,9 @@ def test_average_is_its_closed_form():
     assert sum(shares) == pytest.approx(1)
     with average.applied(net):
         for index, parameter in enumerate(net.parameters()):
-            expected = sum(share * weights[index].double() for share, weights in zip(shares, history, strict=True))
+            expected = sum(
+                share * weights[index].double() for share, weights in zip(shares, history, strict=True)
+            )
             torch.testing.assert_close(parameter.detach().double(), expected, rtol=1e-5, atol=1e-6)
     assert average.steps == 6
 

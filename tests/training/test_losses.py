@@ -23,7 +23,10 @@ def classes(name, **options):
 SHARES = LOGITS.softmax(1)
 DISTANCE = (SHARES - ONE_HOT).abs()
 CLOSED_FORMS = {
-    "cross-entropy": (LOGITS, -(LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True)).log()[range(4), IDS].mean()),
+    "cross-entropy": (
+        LOGITS,
+        -(LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True)).log()[range(4), IDS].mean(),
+    ),
     "nll": (LOGITS.log_softmax(1), -SHARES.log()[range(4), IDS].mean()),
     "mse": (SHARES, DISTANCE.square().mean()),
     "l1": (SHARES, DISTANCE.mean()),
@@ -167,9 +170,7 @@ def test_weights_and_smoothing_do_what_torch_does():
 
 def test_own_options_and_lists_as_tensors():
     assert classes("huber", delta=2.0).delta == 2.0
-    assert torch.equal(
-        classes("bce-with-logits", pos_weight=[1, 2, 3]).pos_weight, torch.tensor([1.0, 2, 3])
-    )
+    assert torch.equal(classes("bce-with-logits", pos_weight=[1, 2, 3]).pos_weight, torch.tensor([1.0, 2, 3]))
 
 
 def test_losses_of_ones_own(monkeypatch):
@@ -206,9 +207,19 @@ def test_losses_of_ones_own(monkeypatch):
             RecipeError,
             "these do: cross-entropy, nll\nFor it, see its own option pos_weight",
         ),
-        ("nll", {"label_smoothing": 0.1}, RecipeError, "nll takes no label smoothing; these do: cross-entropy$"),
+        (
+            "nll",
+            {"label_smoothing": 0.1},
+            RecipeError,
+            "nll takes no label smoothing; these do: cross-entropy$",
+        ),
         ("cross-entropy", {"label_smoothing": 1.0}, RecipeError, "from 0 up to, not including, 1; got 1.0"),
-        ("cross-entropy", {"class_weights": "even"}, RecipeError, "'balanced' or a list of numbers; got 'even'"),
+        (
+            "cross-entropy",
+            {"class_weights": "even"},
+            RecipeError,
+            "'balanced' or a list of numbers; got 'even'",
+        ),
         ("cross-entropy", {"class_weights": "balanced"}, RecipeError, r"need .* \(class_counts\)"),
         ("cross-entropy", {"class_weights": [1, 2]}, RecipeError, "3 are needed, one for each class; got 2"),
         ("cross-entropy", {"class_weights": [1, -2, 1]}, RecipeError, "numbers of at least 0, not all 0"),
@@ -231,7 +242,7 @@ def test_what_a_loss_cannot_do(name, options, error, message):
 
 @pytest.mark.parametrize("name", ["cross-entropy", "nll", nn.CrossEntropyLoss])
 def test_losses_of_classes_refuse_numbers(name):
-    with pytest.raises(RecipeError, match="is for classes, but the targets are numbers.\nUse one of mse"):
+    with pytest.raises(RecipeError, match=r"is for classes, but the targets are numbers.\nUse one of mse"):
         make_loss(name, task="regression", num_classes=1)
 
 

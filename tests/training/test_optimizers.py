@@ -11,13 +11,17 @@ from netwright.errors import NetworkError, RecipeError, UnknownNameError
 from netwright.training import optimizers as module
 from netwright.training.optimizers import DEFAULT_LR, make_optimizer, optimizer_arguments, optimizers
 
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
+needs_muon = pytest.mark.skipif(
+    not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9"
+)
 NAMES = [pytest.param(name, marks=needs_muon) if name == "muon" else name for name in optimizers]
 
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)
+    )
 
 
 def train(net, optimizer, steps, *, first=0):
@@ -30,7 +34,9 @@ def train(net, optimizer, steps, *, first=0):
 
 
 def equal(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 BY_HAND = {
@@ -171,7 +177,12 @@ def test_optimizers_of_ones_own(monkeypatch):
         ("sgd", {"lr": math.inf}, RecipeError, "is a number above 0; got inf"),
         ("sgd", {"lr": math.nan}, RecipeError, "is a number above 0; got nan"),
         ("sgd", {"lr": "fast"}, RecipeError, "is a number above 0; got 'fast'"),
-        ("sgd", {"momentum": -1}, RecipeError, "sgd cannot be made with lr=0.01, momentum=-1:\nInvalid momentum"),
+        (
+            "sgd",
+            {"momentum": -1},
+            RecipeError,
+            "sgd cannot be made with lr=0.01, momentum=-1:\nInvalid momentum",
+        ),
         ("sgd", {"nesterov": True}, RecipeError, "Nesterov momentum requires a momentum"),
         ("adam", {"betas": 3}, RecipeError, "adam cannot be made with"),
         (3, {}, RecipeError, "an optimizer is a name, a class or an optimizer; got 3"),
@@ -184,7 +195,9 @@ def test_what_cannot_be(name, options, error, message):
 
 def test_nothing_to_train():
     for net in (nn.Flatten(), network().requires_grad_(False)):
-        with pytest.raises(NetworkError, match="has nothing to train: it has no parameters, or all are frozen"):
+        with pytest.raises(
+            NetworkError, match="has nothing to train: it has no parameters, or all are frozen"
+        ):
             make_optimizer("adam", net)
 
 
@@ -249,18 +262,24 @@ def test_muon_with_matrices_alone():
 
 
 @needs_muon
-@pytest.mark.parametrize("net", [nn.Linear(4, 3), nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2))])
+@pytest.mark.parametrize(
+    "net", [nn.Linear(4, 3), nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2))]
+)
 def test_muon_without_a_hidden_matrix(net):
-    with pytest.raises(RecipeError, match="muon updates hidden 2-D weights, and this network has none to train"):
+    with pytest.raises(
+        RecipeError, match="muon updates hidden 2-D weights, and this network has none to train"
+    ):
         make_optimizer("muon", net)
 
 
 def test_muon_on_an_older_torch(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(RecipeError, match="muon needs torch 2.9 or later; this is torch "):
+    with pytest.raises(RecipeError, match=r"muon needs torch 2\.9 or later; this is torch "):
         make_optimizer("muon", network())
 
 
 def test_module_names_only_what_pytorch_has():
-    own = {name for name, entry in optimizers.items() if module._kind(entry).__module__.startswith("netwright")}
+    own = {
+        name for name, entry in optimizers.items() if module._kind(entry).__module__.startswith("netwright")
+    }
     assert own == {"muon"}

@@ -14,7 +14,9 @@ from netwright.training.schedules import Schedule, make_schedule, schedules, war
 
 EPOCHS, PER_EPOCH = 6, 5
 STEPS = EPOCHS * PER_EPOCH
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
+needs_muon = pytest.mark.skipif(
+    not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9"
+)
 OPTIMIZERS = [pytest.param(name, marks=needs_muon) if name == "muon" else name for name in optimizers]
 
 
@@ -75,7 +77,9 @@ def test_one_cycle():
     top = 0.3 * STEPS - 1
     low, high, last = 0.1 / 25, 0.1, 0.1 / 25 / 1e4
     expected = [
-        between(low, high, step / top) if step <= top else between(high, last, (step - top) / (STEPS - 1 - top))
+        between(low, high, step / top)
+        if step <= top
+        else between(high, last, (step - top) / (STEPS - 1 - top))
         for step in range(STEPS)
     ]
     assert rates("one-cycle") == pytest.approx(expected)
@@ -213,7 +217,12 @@ def test_schedules_of_ones_own(monkeypatch):
         ("warmup", {"warmup_steps": 2.5}, RecipeError, "`warmup_steps` is a whole number above 0; got 2.5"),
         ("warmup", {"warmup_steps": 30}, RecipeError, "warmup_steps is 30, but the whole run has 30 steps"),
         ("warmup", {"then": "linear"}, RecipeError, "`then` is constant or cosine; got 'linear'"),
-        ("one-cycle", {"pct_start": 2}, RecipeError, "one-cycle cannot be made with pct_start=2 for 30 steps"),
+        (
+            "one-cycle",
+            {"pct_start": 2},
+            RecipeError,
+            "one-cycle cannot be made with pct_start=2 for 30 steps",
+        ),
         ("plateau", {"factor": 2.0}, RecipeError, "plateau cannot be made with factor=2.0"),
         ("plateau", {"mode": "up"}, RecipeError, "mode up is unknown"),
         (Schedule(None), {"gamma": 1}, RecipeError, "already built, so gamma cannot be given beside it"),

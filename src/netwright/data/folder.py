@@ -198,7 +198,7 @@ def choose_shape(
 
 
 def _given_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= 8192 for side in sides):
         raise DataError(f"size: expected a side, or (height, width), in pixels from 1 to 8192; came {size!r}")
     return sides
@@ -207,7 +207,7 @@ def _given_size(size: int | tuple[int, int]) -> tuple[int, int]:
 def _header(file: str) -> Picture:
     from PIL import Image
 
-    with Image.open(file, formats=("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")) as image:
+    with Image.open(file, formats=("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")) as image:
         width, height = image.size
         if width * height > 89_478_485:
             raise ValueError(f"{width} x {height} pixels, more than 89 million")

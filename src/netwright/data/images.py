@@ -33,7 +33,7 @@ def decode_image(file: Any, channels: int, height: int, width: int) -> np.ndarra
 
     if isinstance(file, (bytes, bytearray)):
         file = io.BytesIO(file)
-    kinds = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+    kinds = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")  # no PostScript, no video
     opened = file if isinstance(file, Image.Image) else Image.open(file, formats=kinds)
     try:
         if opened.width * opened.height > 89_478_485:

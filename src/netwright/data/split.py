@@ -152,6 +152,8 @@ class DatasetSplit:
         # epoch would draw once more than the uninterrupted one.
         generator = torch.Generator().manual_seed(zlib.crc32(order.numpy().tobytes()))
         rest = order[start * batch :]
+        if not len(rest):
+            return
         loader = DataLoader(
             self.dataset, batch, sampler=rest.tolist(), num_workers=self.workers, generator=generator
         )

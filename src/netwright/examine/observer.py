@@ -22,7 +22,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -95,6 +94,7 @@ class Observer:
         self.stop_steps = stop_steps
         self.recording = False
         self.busy = 0  # inside the watching itself: what it calls is not traced
+        self.muted = 0
         self.level = IDLE
         self.stack: list[int] = []
         self.trace = Trace(self)
@@ -135,7 +135,7 @@ class Observer:
         self._last_loader = -1
         self._compiled = False
         self._stance: Any = None
-        self._mode_out = 0
+        self._fast_depth = 0
         self._start = time.perf_counter()
         self._first_backward = 0.0
         self._next_moments = ["forward", "backward", "step", "2", "100", "epoch"]
@@ -255,11 +255,7 @@ class Observer:
                 self._patch_losses()
             else:
                 self._loss_patches.undo()
-        if (level == DEEP) != (before == DEEP):
-            self._mode_out = 0
-            _remove_mode(self.trace)
-            if level == DEEP:
-                _insert_mode(self.trace)
+        self._set_trace()
         self._layers_seen.clear()
         self.trace.new_lap()
 
@@ -280,18 +276,15 @@ class Observer:
             self.guard(self._stance.__exit__, None, None, None)
             self._stance = None
 
+    def _set_trace(self) -> None:
+        self.trace.stand(self.level == DEEP and not self._fast_depth)
+
     def _mode_off(self) -> None:
-        """Takes the trace off for a while: inside optimizers, backward, data loaders."""
-        if self.level == DEEP:
-            self._mode_out += 1
-            if self._mode_out == 1:
-                _remove_mode(self.trace)
+        """Mutes the trace for a while: inside optimizers, backward, data loaders."""
+        self.muted += 1
 
     def _mode_on(self) -> None:
-        if self.level == DEEP and self._mode_out:
-            self._mode_out -= 1
-            if self._mode_out == 0:
-                _insert_mode(self.trace)
+        self.muted = max(0, self.muted - 1)
 
     # -- moments ---------------------------------------------------------------------------------------------------
 
@@ -345,7 +338,7 @@ class Observer:
 
     def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            if not self.recording or _compiling() or self._mode_out:
+            if not self.recording or _compiling() or self.muted:
                 return original(*args, **kwargs)
             self.guard(self._called, kind, args, original)
             self._mode_off()
@@ -726,6 +719,7 @@ class Observer:
     def _new_lap(self, count: int) -> None:
         if self._step_depth:
             return
+        self._set_trace()
         wanted = self._scheduled()
         if wanted != self.level and self._evaluation is None:
             self._set_level(wanted)
@@ -838,13 +832,13 @@ class Observer:
             return
         self._hints[key] = self._hints.get(key, 0) + 1
         self._evaluation_hint = True
-        if self.level != DEEP and not self._mode_out:
+        if self.level != DEEP and not self.muted:
             self._set_level(DEEP)
 
     def _end_evaluation(self) -> None:
         seen = self._evaluation
         self._evaluation, self._evaluation_hint = None, False
-        if not self._step_depth and not self._mode_out:
+        if not self._step_depth and not self.muted:
             self._set_level_keeping_forward(self._scheduled())
         if seen is not None:
             seen.complete = True
@@ -861,7 +855,7 @@ class Observer:
 
     def _around_loader(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __iter__(loader: Any) -> Any:
-            if not self.recording or self._mode_out:
+            if not self.recording or self.muted:
                 return original(loader)
             self._mode_off()
             try:
@@ -918,7 +912,7 @@ class Observer:
     def _around_next(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __next__(iterator: Any) -> Any:
             uid = self._loader_of_iterator.get(id(iterator)) if self.recording else None
-            if uid is None or self._mode_out:
+            if uid is None or self.muted:
                 return original(iterator)
             began = time.perf_counter()
             self._mode_off()
@@ -1066,23 +1060,16 @@ class Observer:
             self.guard(self._module_ends, module, args, out)
 
     def _module_begins(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not isinstance(module, torch.jit.ScriptModule):
-            self._mode_off()
-            try:
-                uid = self._uid(module)
-                if not self.stack:
-                    self._forward_begins(uid, module, args)
-                self.stack.append(uid)
-                self._shapes = [tuple(entry.shape) for entry in measure.tensors(args)]
-                if (
-                    self.level == DEEP
-                    and isinstance(module, _FAST)
-                    and not module.training
-                    and not torch.is_grad_enabled()
-                ):
-                    self._mode_out += 1  # PyTorch leaves its fast path when it sees a function mode
-            finally:
-                self._mode_on()
+        if isinstance(module, torch.jit.ScriptModule):
+            return
+        uid = self._uid(module)
+        if not self.stack:
+            self._forward_begins(uid, module, args)
+        self.stack.append(uid)
+        self._shapes = [tuple(entry.shape) for entry in measure.tensors(args)]
+        if _has_fast_path(module):
+            self._fast_depth += 1
+        self._set_trace()
 
     def _forward_begins(self, uid: int, module: nn.Module, args: tuple[Any, ...]) -> None:
         observation = self.observation
@@ -1129,13 +1116,9 @@ class Observer:
         entry = self._modules.get(id(module))
         if entry is None or entry[1] not in self.stack:
             return
-        if (
-            self.level == DEEP
-            and isinstance(module, _FAST)
-            and not module.training
-            and not torch.is_grad_enabled()
-        ):
-            self._mode_on()
+        if _has_fast_path(module):
+            self._fast_depth = max(0, self._fast_depth - 1)
+            self._set_trace()
         uid = entry[1]
         while self.stack.pop() != uid:
             continue
@@ -1304,35 +1287,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def _insert_mode(mode: Any) -> None:
-    """Puts a function mode at the bottom of the stack, below modes of the program that end before it or after it."""
-    above = []
-    while torch._C._len_torch_function_stack():
-        above.append(torch._C._pop_torch_function_stack())
-    torch._C._push_on_torch_function_stack(mode)
-    for entry in reversed(above):
-        torch._C._push_on_torch_function_stack(entry)
-
-
-def _remove_mode(mode: Any) -> None:
-    above = []
-    while torch._C._len_torch_function_stack():
-        entry = torch._C._pop_torch_function_stack()
-        if entry is mode:
-            break
-        above.append(entry)
-    for entry in reversed(above):
-        torch._C._push_on_torch_function_stack(entry)
-
-
-@contextmanager
-def unwatched(observer: Observer) -> Iterator[None]:
-    """Switches the trace off for a block."""
-    observer._mode_off()
-    try:
-        yield
-    finally:
-        observer._mode_on()
+def _has_fast_path(module: nn.Module) -> bool:
+    """Returns whether PyTorch would take another way through a module, with other rounding, under a function mode."""
+    return isinstance(module, _FAST) and not module.training and not torch.is_grad_enabled()
 
 
 def _rates(optimizer: Any) -> list[float]:

@@ -123,6 +123,17 @@ class Trace(TorchFunctionMode):
         self.repeats: dict[Any, int] = {}
         self.lap_ops = 0
         self.lap_measured = 0
+        self.stashed = 0
+        self.standing = False  # on the stack of function modes
+
+    def stand(self, wanted: bool) -> None:
+        """Puts itself on the stack of function modes or takes itself off; while a call is under way, later."""
+        if wanted != self.standing and not self.stashed:
+            self.standing = wanted
+            if wanted:
+                _insert(self)
+            else:
+                _remove(self)
 
     def new_lap(self) -> None:
         """Begins to count anew, after an optimizer's step."""
@@ -146,16 +157,16 @@ class Trace(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if self.observer.busy:
-            return func(*args, **kwargs)
+        if self.observer.muted or self.observer.busy or not self.observer.recording:
+            return self.passed(func, args, kwargs)
         try:
             known = self.names[func]
         except KeyError:
             known = self.names[func] = canonical(func)
         except TypeError:  # not hashable
             known = canonical(func)
-        if known is None or not self.observer.recording:
-            return func(*args, **kwargs)
+        if known is None:
+            return self.passed(func, args, kwargs)
         name, inplace = known
         loss = None
         if name in measure.LOSSES:
@@ -163,9 +174,17 @@ class Trace(TorchFunctionMode):
         edged = None
         if name in EDGED:
             edged = self.observer.guard(self.edges, args)
-        out = func(*args, **kwargs)
+        out = self.passed(func, args, kwargs)
         self.observer.guard(self.note, name, inplace, func, args, kwargs, out, loss, edged)
         return out
+
+    def passed(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls the function; meanwhile PyTorch has this mode off the stack, and the stack must be left alone."""
+        self.stashed += 1
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.stashed -= 1
 
     def edges(self, args: tuple[Any, ...]) -> list[Stats | None] | None:
         """Measures the operands of an operation with an edge, before it may overwrite them."""
@@ -277,13 +296,13 @@ class Trace(TorchFunctionMode):
     def operand(self, key: str, value: Tensor) -> Operand:
         made = Operand(key, shape=tuple(value.shape), dtype=str(value.dtype)[6:], grad=value.requires_grad)
         entry = self.makers.get(id(value))
-        if entry is not None and entry[0]() is value:
+        uid = self.observer.parameter_of(value)
+        if entry is not None and entry[0]() is value and uid is None:
             if entry[1] >= 0:
                 made.op, made.source = entry[1], "op"
                 return made
             made.stats = entry[2]
             return made
-        uid = self.observer.parameter_of(value)
         if uid is not None:
             made.parameter = uid
             record = self.observer.observation.parameters[uid]
@@ -313,3 +332,24 @@ def simple(value: Any, depth: int = 2) -> Any:
     return (
         type(value).__name__ if not isinstance(value, slice) else f"{value.start}:{value.stop}:{value.step}"
     )
+
+
+def _insert(mode: Trace) -> None:
+    # At the bottom: modes of the program may end while this one stands, and take the top of the stack off.
+    above = []
+    while torch._C._len_torch_function_stack():
+        above.append(torch._C._pop_torch_function_stack())
+    torch._C._push_on_torch_function_stack(mode)
+    for entry in reversed(above):
+        torch._C._push_on_torch_function_stack(entry)
+
+
+def _remove(mode: Trace) -> None:
+    above = []
+    while torch._C._len_torch_function_stack():
+        entry = torch._C._pop_torch_function_stack()
+        if entry is mode:
+            break
+        above.append(entry)
+    for entry in reversed(above):
+        torch._C._push_on_torch_function_stack(entry)

@@ -17,7 +17,7 @@ class BinaryStep(nn.Module):
     The step's true gradient is 0 wherever it exists: nothing below it could ever learn. The straight-through
     estimator uses the gradient of another function in its place: of the identity in Bengio, Leonard and
     Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation"
-    (2013, arXiv:1308.3432, section 4); of clamp(x, -1, 1) in Hubara et al., "Binarized Neural Networks"
+    (2013, arXiv:1308.3432); of clamp(x, -1, 1) in Hubara et al., "Binarized Neural Networks"
     (2016, arXiv:1602.02830, equation 4), which stops pushing units that are already far from the edge. The
     second is used here. Input and output: float, any shape. NaN stays NaN.
 

@@ -26,6 +26,7 @@ PICTURES_AT_MOST = 24
 EPOCHS_AT_MOST = 200
 ENTRIES_AT_MOST = 100
 FINDINGS_AT_MOST = 30
+PAIRS_AT_MOST = 12
 
 
 class Report(TypedDict, total=False):
@@ -133,25 +134,17 @@ def render_report(report: Report) -> str:
 
 def _cut(text: object, kind: str) -> str:
     """Returns the text, or its beginning and the count of what follows, by its bytes on the page."""
-    # Control characters are not allowed in HTML.
-    whole = "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for letter in str(text)
-    )
-    limit = LETTERS_AT_MOST[kind]
-    if len(whole) * 5 <= limit:
-        return whole
-    kept = used = 0
+    limit, whole = LETTERS_AT_MOST[kind], str(text)
+    kept: list[str] = []
+    used = 0
     for letter in whole[: limit + 1]:
-        used += len(escape(letter).encode("utf-8"))
+        used += 1 if letter.isascii() and letter.isalnum() else len(escape(letter).encode("utf-8"))
         if used > limit:
-            break
-        kept += 1
-    if kept == len(whole):
-        return whole
-    return (
-        f"{whole[:kept]}…" if kind == "name" else f"{whole[:kept]}… ({len(whole) - kept:,} characters more)"
-    )
+            rest = f"… ({len(whole) - len(kept):,} characters more)" if kind != "name" else "…"
+            return "".join(kept) + rest
+        # Control characters are not allowed in HTML.
+        kept.append(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}")
+    return "".join(kept)
 
 
 def _entries(texts: Sequence[object]) -> list[str]:
@@ -518,12 +511,12 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
         "tone": level if level in ("error", "warning") else "note",
         "title": _cut(finding.get("title") or finding.get("slug") or "", "text"),
         "where": _cut(" · ".join(where), "text"),
-        "seen": _pairs_of(finding.get("seen")),
-        "expected": _pairs_of(finding.get("expected")),
+        "seen": _pairs_of(finding.get("seen"))[:PAIRS_AT_MOST],
+        "expected": _pairs_of(finding.get("expected"))[:PAIRS_AT_MOST],
         "why": _cut(finding.get("why") or "", "text"),
         "fix": _cut(finding.get("fix") or "", "text"),
         "diff": _cut(finding.get("diff") or "", "text"),
-        "sure": ", ".join(f"{key} {value}" for key, value in _pairs_of(finding.get("sure"))),
+        "sure": ", ".join(f"{key} {value}" for key, value in _pairs_of(finding.get("sure"))[:PAIRS_AT_MOST]),
         "consequences": _cut(", ".join(map(str, finding.get("consequences") or [])), "text"),
     }
 
@@ -543,13 +536,13 @@ def _pairs_of(values: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _file(file: Mapping[str, Any]) -> dict[str, str]:
     from urllib.parse import quote
 
-    size = file.get("bytes")
+    name, size = str(file["name"]), file.get("bytes")
     return {
-        "name": _cut(file["name"], "name"),
-        # "./": a file called "javascript:x" is a file, not an address.
-        "address": "./" + quote(str(file["name"])),
+        "name": _cut(name, "name"),
+        # "./": a file called "javascript:x" is a file, not an address. No file system knows longer names.
+        "address": "./" + quote(name) if len(name) <= 255 else "",
         "size": "" if size is None else _bytes(int(size)),
-        "about": _cut(file.get("about") or "", "text"),
+        "about": _cut(file.get("about") or "", "value"),
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError
-from netwright.training.losses import match_targets
+from netwright.training.losses import match_targets, to_probabilities
 
 # Large enough that the fixed cost of a call disappears, small enough for the activations of a CNN.
 EVALUATION_BATCH = 1000
@@ -87,12 +87,5 @@ def evaluate(
     if targets.is_floating_point():
         scores["rmse"] = float((outputs.reshape(targets.shape) - targets).square().mean().sqrt())
     else:
-        scores["accuracy"] = float((predicted_classes(outputs) == targets).float().mean())
+        scores["accuracy"] = float((to_probabilities(outputs, loss).argmax(dim=1) == targets).float().mean())
     return scores
-
-
-def predicted_classes(outputs: Tensor) -> Tensor:
-    """Returns class ids `(N,) int64` of outputs `(N, C)`, or of one logit a row `(N,)`/`(N, 1)`."""
-    if outputs.dim() == 1 or outputs.shape[-1] == 1:
-        return (outputs.reshape(-1) > 0).long()
-    return outputs.argmax(dim=-1)

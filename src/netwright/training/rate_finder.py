@@ -18,6 +18,8 @@ from netwright.training.state import TrainingState
 SMALLEST, LARGEST, STEPS = 1e-6, 10.0, 100
 # A loss this many times the best one has left the range worth looking at.
 DIVERGED = 4.0
+# A loss that falls by less than this share of itself has not been lowered, only jittered.
+SMALLEST_GAIN = 0.01
 # Weight of the past in the running mean of the loss, which single batches make noisy.
 SMOOTHING = 0.9
 
@@ -52,7 +54,7 @@ def find_rate(
     finally:
         restore_random_state(generators)
     lowest = min(range(len(losses)), key=losses.__getitem__)
-    if lowest < 3:
+    if lowest < 3 or losses[0] - losses[lowest] < SMALLEST_GAIN * abs(losses[0]):
         raise TrainingFailed(
             f"no learning rate from {SMALLEST:g} to {LARGEST:g} lowers the loss: it began at {losses[0]:.4g} "
             f"and was {losses[-1]:.4g} at the end.\nSomething else is wrong; give --lr to train all the same."

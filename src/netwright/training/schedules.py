@@ -125,8 +125,8 @@ def warmup(
 ) -> Schedule:
     """Returns a linear warm-up over `warmup_steps` (None: a twentieth of all), `then` constant or cosine.
 
-    It is torch's LambdaLR of `warmup_factor`, a closed form: torch's SequentialLR warns at its own milestones
-    before PyTorch 2.7.
+    It is torch's LambdaLR of `warmup_factor`: a closed form, so that the rate after warm-up is exactly the
+    optimizer's own, which a product of small steps (LinearLR) misses by rounding.
     """
     if warmup_steps is None:
         warmup_steps = max(1, total_steps // 20)

@@ -1,0 +1,156 @@
+"""Runs the rules over an observation as the moments come, and says each cause once."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from netwright.errors import unknown_name
+from netwright.examine.observation import Observation
+from netwright.examine.rules import NotObserved, RuleFile, load_rules
+from netwright.finding import LEVELS, MOMENTS, Evidence, Finding
+
+_ALLOW = re.compile(r"#\s*netwright:\s*allow\s+([\w\-, ]+)")
+
+
+class Judge:
+    """Holds the rules and what they have found so far."""
+
+    def __init__(self, *, allow: Iterable[str] = (), rules: list[RuleFile] | None = None) -> None:
+        self.rules = load_rules() if rules is None else rules
+        self.allow = _known(allow, self.rules)
+        self.reports: dict[
+            str, list[tuple[Evidence, str]]
+        ] = {}  # code -> what was seen, and the moment it came out
+        self.not_run: dict[str, str] = {}
+
+    def moment(self, name: str, observation: Observation) -> list[Finding]:
+        """Runs the rules that are due at a moment and returns the findings that are new, consequences included."""
+        number = MOMENTS.index(name)
+        fresh: list[Finding] = []
+        for entry in self.rules:
+            by = MOMENTS.index(entry.rule.by)
+            # A rule runs at its own moment, again when a hundred steps are done, and at the end: faults may come late.
+            if name == "end" or by == number or (name == "100" and by < number):
+                fresh.extend(self._run(entry, name, observation))
+        return fresh
+
+    def _run(self, entry: RuleFile, name: str, observation: Observation) -> list[Finding]:
+        code = entry.rule.code
+        fresh: list[Finding] = []
+        self.not_run.pop(code, None)
+        try:
+            for evidence in entry.check(observation):
+                known = self.reports.setdefault(code, [])
+                same = any(_same(evidence, other) for other, _ in known)
+                if not same and not self._allowed(entry, evidence):
+                    known.append((evidence, name))
+                    fresh.append(_finding(entry, evidence, name))
+        except NotObserved as reason:
+            self.not_run[code] = str(reason)
+        except Exception as error:
+            self.not_run[code] = f"the rule failed: {type(error).__name__}: {error}"[:300]
+        return fresh
+
+    def _allowed(self, entry: RuleFile, evidence: Evidence) -> bool:
+        names = {entry.rule.slug, entry.rule.code.lower()}
+        if names & self.allow:
+            return True
+        line = linecache.getline(evidence.file, evidence.line) if evidence.file else ""
+        comment = _ALLOW.search(line)
+        return comment is not None and bool(names & set(re.split(r"[,\s]+", comment.group(1).lower())))
+
+    def findings(self, observation: Observation) -> list[Finding]:
+        """Returns what was found, one finding for each cause, the most serious first."""
+        rules = {entry.rule.code: entry for entry in self.rules}
+        found = [
+            _merged(rules[code], reports)
+            for code, reports in self.reports.items()
+            if reports and code in rules
+        ]
+        kept = _attach(found, {code: entry.rule.explains for code, entry in rules.items()})
+        return sorted(kept, key=lambda finding: (LEVELS.index(finding.level), finding.step, finding.code))
+
+    def ran(self) -> list[str]:
+        """Returns the codes of the rules that could judge."""
+        return sorted(entry.rule.code for entry in self.rules if entry.rule.code not in self.not_run)
+
+
+def _known(allow: Iterable[str], rules: list[RuleFile]) -> set[str]:
+    slugs = {entry.rule.slug for entry in rules}
+    codes = {entry.rule.code.lower() for entry in rules}
+    wanted = {name.strip().lower() for name in allow}
+    for name in wanted - slugs - codes:
+        raise unknown_name("rule", name, slugs)
+    return wanted
+
+
+def _same(one: Evidence, other: Evidence) -> bool:
+    """Returns whether two pieces of evidence show the same fault: on the same line, or of the same layer."""
+    if one.file and other.file:
+        return (one.file, one.line) == (other.file, other.line)
+    return one.layer == other.layer
+
+
+def _finding(entry: RuleFile, evidence: Evidence, moment: str) -> Finding:
+    rule = entry.rule
+    return Finding(
+        code=rule.code,
+        slug=rule.slug,
+        level=evidence.level or rule.level,
+        title=evidence.title or rule.title,
+        file=evidence.file,
+        line=evidence.line,
+        layer=evidence.layer,
+        step=evidence.step,
+        seen=evidence.seen,
+        expected=evidence.expected,
+        why=evidence.why or rule.why,
+        fix=evidence.fix or rule.fix,
+        diff=evidence.diff,
+        sure={"fact": evidence.fact, "harm": evidence.harm},
+        moment=moment,
+    )
+
+
+def _merged(entry: RuleFile, reports: list[tuple[Evidence, str]]) -> Finding:
+    """One finding of all that a rule saw: the first, with the lines of the others."""
+    serious = min(reports, key=lambda report: LEVELS.index(report[0].level or entry.rule.level))
+    also = tuple(
+        f"{other.file}:{other.line}" for other, _ in reports if other is not serious[0] and other.file
+    )
+    return replace(_finding(entry, *serious), also=also)
+
+
+def _attach(found: list[Finding], explains: dict[str, Any]) -> list[Finding]:
+    """Moves consequences from beside their cause to below it."""
+    codes = {finding.code: finding for finding in found}
+    causes: dict[str, str] = {}
+    for finding in sorted(found, key=lambda entry: (LEVELS.index(entry.level), entry.step, entry.code)):
+        for code in sorted(explains.get(finding.code, ())):
+            # What was seen before its cause is not its consequence.
+            if (
+                code in codes
+                and code != finding.code
+                and codes[code].step >= finding.step
+                and code not in causes
+            ):
+                causes[code] = finding.code
+    for code in list(causes):  # of two that explain each other, and in chains: the one at the top
+        seen = {code}
+        while causes[code] in causes and causes[code] not in seen:
+            seen.add(causes[code])
+            causes[code] = causes[causes[code]]
+        if causes[code] in seen and causes[code] in causes:
+            del causes[code]
+    below: dict[str, list[str]] = {}
+    for code, cause in causes.items():
+        below.setdefault(cause, []).append(code)
+    return [
+        replace(finding, consequences=tuple(sorted(below.get(finding.code, ()))))
+        for finding in found
+        if finding.code not in causes
+    ]

@@ -1,0 +1,342 @@
+"""Reports of every kind, and a headless Chromium spoken to over a pipe (no driver, no WebSocket library)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.report import Report, write_report
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+class Browser:
+    """One page of a browser, as a context manager; Chrome DevTools Protocol, `--remote-debugging-pipe`."""
+
+    def __enter__(self) -> Browser:
+        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        read_commands, self._write = os.pipe()
+        self._read, write_answers = os.pipe()
+        options = (
+            "--headless --no-sandbox --disable-gpu --hide-scrollbars --remote-debugging-pipe --no-first-run "
+            "--disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage"
+        )
+        command = (
+            f"exec {CHROMIUM} {options} --user-data-dir={shlex.quote(self._home.name)} "
+            f"3<&{read_commands} 4>&{write_answers}"
+        )
+        self._process = subprocess.Popen(
+            ["bash", "-c", command],
+            pass_fds=(read_commands, write_answers),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": self._home.name},
+        )
+        os.close(read_commands)
+        os.close(write_answers)
+        self._buffer, self._number, self._session = b"", 0, None
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.send(f"{domain}.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._write)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._read)
+        self._home.cleanup()
+
+    def open(self, page: Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """Loads a file at a width, and waits until it is there."""
+        self.requests.clear()
+        self.complaints.clear()
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=844,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
+        self.send("Page.navigate", url=page.resolve().as_uri())
+        self._message("Page.loadEventFired")
+
+    def evaluate(self, expression: str) -> Any:
+        """Returns what a JavaScript expression gives, as plain values."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def screenshot(self, file: Path, *, top: int = 0, height: int | None = None) -> None:
+        """Writes a PNG of the page, of all of it if no height is given."""
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {
+            "x": 0,
+            "y": top,
+            "width": size["width"],
+            "height": height or size["height"] - top,
+            "scale": 1,
+        }
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        file.write_bytes(base64.b64decode(answer["data"]))
+
+    def send(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """Calls a method of the protocol and returns its result."""
+        self._number += 1
+        call: dict[str, Any] = {"id": self._number, "method": method, "params": arguments}
+        if self._session:
+            call["sessionId"] = self._session
+        os.write(self._write, json.dumps(call).encode() + b"\0")
+        answer = self._message(self._number)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def _message(self, wanted: int | str, seconds: float = 30) -> dict[str, Any]:
+        """Returns the answer with this number, or the next event of this name."""
+        until = time.monotonic() + seconds
+        while True:
+            while b"\0" not in self._buffer:
+                left = until - time.monotonic()
+                ready = select.select([self._read], [], [], max(left, 0))[0]
+                chunk = os.read(self._read, 1 << 20) if ready else b""
+                if not chunk:
+                    raise TimeoutError(f"chromium did not answer {wanted} within {seconds} s")
+                self._buffer += chunk
+            line, self._buffer = self._buffer.split(b"\0", 1)
+            message = json.loads(line)
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
+            if message.get("method") == "Log.entryAdded":
+                self.complaints.append(message["params"]["entry"]["text"])
+            if wanted in (message.get("id"), message.get("method")):
+                return message
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed: nothing is rendered")
+    with Browser() as opened:
+        yield opened
+
+
+HOSTILE = "<script>alert(1)</script>"
+FASHION = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
+FINDING = {
+    "code": "NW104",
+    "slug": "relu-on-logits",
+    "level": "error",
+    "title": "A ReLU stands behind the last layer",
+    "file": "train.py",
+    "line": 31,
+    "layer": "head.1",
+    "step": 0,
+    "seen": {"smallest_logit": 0.0, "clipped_true_logit_share": 0.48},
+    "expected": {"smallest_logit": "below 0"},
+    "why": "Cross-entropy needs logits of both signs.",
+    "fix": "Remove the ReLU.",
+    "diff": "-    nn.Linear(64, 10), nn.ReLU(),\n+    nn.Linear(64, 10),",
+    "sure": {"fact": "proved", "harm": "likely"},
+    "consequences": ["NW403"],
+}
+
+
+def scores_of(classes: list[str], seed: int = 0) -> dict[str, Any]:
+    """Scores as `netwright.metrics` gives them; this room's tests do without that room."""
+    generator = np.random.default_rng(seed)
+    count = len(classes)
+    confusion = generator.integers(0, 4, (count, count)) * (generator.random((count, count)) < 0.3)
+    confusion += np.diag(generator.integers(50, 1100, count))
+    right = float(np.trace(confusion) / confusion.sum())
+    rows = [
+        {
+            "class": name,
+            "precision": 0.9,
+            "recall": 0.8,
+            "f1": float(generator.random()),
+            "support": int(row.sum()),
+        }
+        for name, row in zip(classes, confusion)
+    ]
+    return {
+        "loss": 0.1034,
+        "accuracy": right,
+        "interval": [right - 0.01, right + 0.01],
+        "per_class": rows,
+        "confusion": confusion.tolist(),
+    }
+
+
+def history_of(epochs: int, score: str, per_epoch: int = 94) -> list[dict[str, Any]]:
+    return [
+        {
+            "epoch": epoch,
+            "epochs": 20,
+            "step": epoch * per_epoch,
+            "train_loss": 2.0 * 0.7**epoch,
+            "validation_loss": 2.0 * 0.8**epoch,
+            score: 1 - 0.8**epoch,
+            "lr": 0.001 * 0.9**epoch,
+            "seconds": 1.5,
+            "best": epoch % 3 == 0,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def steps_of(count: int) -> list[dict[str, Any]]:
+    wobble = np.random.default_rng(0).random(count)
+    return [
+        {"step": step + 1, "loss": float(2 * 0.998**step + 0.1 * wobble[step]), "lr": 0.001 * 0.999**step}
+        for step in range(count)
+    ]
+
+
+def report_of(title: str, classes: list[str], /, **more: Any) -> Report:
+    """A report of a classifier, with whatever is given replaced."""
+    generator = np.random.default_rng(1)
+    report: Report = {
+        "title": title,
+        "task": "classification",
+        "run": "runs/digits-1",
+        "network": "Sequential(\n  (0): Flatten(start_dim=1, end_dim=-1)\n  (1): Linear(in_features=64, out_features=10, bias=True)\n)",
+        "parameters": 17_226,
+        "history": history_of(20, "accuracy"),
+        "steps": steps_of(1880),
+        "epochs": 20,
+        "test": scores_of(classes),
+        "classes": classes,
+        "wrong": [
+            {
+                "image": generator.integers(0, 256, (8, 8), dtype=np.uint8),
+                "text": None,
+                "true": classes[number % len(classes)],
+                "predicted": classes[(number + 1) % len(classes)],
+                "probability": 0.98,
+                "name": f"photos/{classes[0]}/IMG_{number}.jpg",
+            }
+            for number in range(30)
+        ],
+        "scatter": None,
+        "notes": ["1,797 images of 8 x 8 grey pixels.", "Kept 1 of 3 copies of the same image."],
+        "findings": [FINDING, {"title": "The learning rate is low", "level": "warning"}],
+        "recipe": "data:\n  source: digits\ntrain:\n  epochs: 20\n",
+        "environment": {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "threads": 2},
+        "files": [{"name": "recipe.yaml", "bytes": 312, "about": "everything that decides the run"}],
+        "seconds": 24.3,
+        "interrupted": False,
+    }
+    report.update(more)  # type: ignore[typeddict-item]
+    return report
+
+
+@pytest.fixture(scope="session")
+def reports() -> dict[str, Report]:
+    generator = np.random.default_rng(2)
+    true = generator.normal(2, 1, 3000)
+    values = {"rmse": 0.61, "mae": 0.47, "r2": 0.69, "interval": [0.59, 0.63], "loss": 0.21}
+    photo = generator.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    return {
+        "fashion": report_of("fashion-mnist · cnn", FASHION),
+        "two": report_of(
+            "cats and dogs",
+            ["cat", "dog"],
+            findings=None,
+            wrong=[
+                {"image": photo, "true": "cat", "predicted": "dog", "probability": 0.9, "name": "cat/1.jpg"}
+            ],
+        ),
+        "forty": report_of(
+            "species", [f"species {number} of the grey kind" for number in range(40)], findings=[]
+        ),
+        "hundred": report_of("cifar-100", [f"class_{number}" for number in range(100)]),
+        "regression": report_of(
+            "california-housing · mlp",
+            ["-"],
+            task="regression",
+            test=values,
+            classes=None,
+            wrong=[],
+            history=history_of(12, "rmse"),
+            scatter={"true": true, "predicted": true + generator.normal(0, 0.6, 3000)},
+        ),
+        "interrupted": report_of(
+            "digits · cnn",
+            FASHION,
+            test=None,
+            wrong=[],
+            history=history_of(4, "accuracy"),
+            steps=steps_of(400),
+            interrupted=True,
+            findings=None,
+        ),
+        "text": report_of(
+            "reviews",
+            ["bad", "good"],
+            wrong=[
+                {
+                    "image": None,
+                    "text": f"{HOSTILE} it is " * 9,
+                    "true": "bad",
+                    "predicted": "good",
+                    "probability": None,
+                }
+            ],
+        ),
+        "hostile": report_of(
+            HOSTILE * 3,
+            [HOSTILE, '"><img src=x onerror=alert(1)>', "a" * 500, "'; onload='alert(1)", "\x00\x1b[2J"],
+            run=f"runs/{HOSTILE}",
+            network=HOSTILE,
+            recipe="x" * 5000,
+            notes=[HOSTILE, "b" * 900],
+            findings=[
+                dict.fromkeys(FINDING, HOSTILE) | {"seen": {HOSTILE: HOSTILE}, "expected": {}, "sure": {}}
+            ],
+            environment={HOSTILE: {HOSTILE: HOSTILE}, "long": "c" * 400},
+            files=[
+                {"name": "javascript:alert(1)"},
+                {"name": "../a b/" + HOSTILE, "bytes": 5_000_000, "about": HOSTILE},
+            ],
+        ),
+        "minimal": {"title": "tiny", "task": "classification"},
+    }
+
+
+@pytest.fixture(scope="session")
+def pages(reports: dict[str, Report], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same reports, written."""
+    folder = tmp_path_factory.mktemp("pages")
+    return {name: write_report(folder / f"{name}.html", report) for name, report in reports.items()}
