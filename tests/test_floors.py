@@ -15,7 +15,7 @@ FLOORS = {
     "source": 0,
     "finding": 0,
     "data": 1,
-    "networks": 1,
+    "architectures": 1,
     "metrics": 1,
     "training": 2,
     "examine": 2,

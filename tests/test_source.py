@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from netwright.errors import NetwrightError
-from netwright.networks import BinaryStep, activations, network, networks
+from netwright.architectures import BinaryStep, activations, network, networks
 from netwright.source import (
     definitions,
     expression,

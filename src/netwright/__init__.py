@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from netwright.data import load as load
     from netwright.errors import NetwrightError as NetwrightError
     from netwright.fitting import fit as fit
-    from netwright.networks import activations as activations
-    from netwright.networks import network as network
-    from netwright.networks import networks as networks
+    from netwright.architectures import activations as activations
+    from netwright.architectures import network as network
+    from netwright.architectures import networks as networks
     from netwright.run import Run as Run
     from netwright.training.loop import train as train
     from netwright.training.losses import losses as losses
@@ -27,13 +27,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "NetwrightError": "netwright.errors",
     "Run": "netwright.run",
-    "activations": "netwright.networks",
+    "activations": "netwright.architectures",
     "datasets": "netwright.data",
     "fit": "netwright.fitting",
     "load": "netwright.data",
     "losses": "netwright.training.losses",
-    "network": "netwright.networks",
-    "networks": "netwright.networks",
+    "network": "netwright.architectures",
+    "networks": "netwright.architectures",
     "optimizers": "netwright.training.optimizers",
     "schedules": "netwright.training.schedules",
     "train": "netwright.training.loop",

@@ -20,7 +20,7 @@ from netwright.data.npz import KEYS
 from netwright.data.order import epoch_order
 from netwright.data.partition import content_hashes, stratified_split
 from netwright.errors import NetwrightError
-from netwright.networks.user_file import load_object
+from netwright.architectures.user_file import load_object
 from netwright.registry import option_names
 from netwright.run import FROM_PYTHON
 from netwright.source import definitions, expression, extract, foreign, joined, layers_source, literal

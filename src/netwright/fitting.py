@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import netwright
 from netwright.errors import CheckpointError, RecipeError, RunFolderError, TrainingFailed
-from netwright.networks import count_parameters, weights_sha256
-from netwright.networks import network as build_network
+from netwright.architectures import count_parameters, weights_sha256
+from netwright.architectures import network as build_network
 from netwright.recipe import Recipe
 from netwright.report.html import write_report
 from netwright.report.terminal import Progress
@@ -139,6 +139,7 @@ def carry_out(
     if out is not None and resume and (Path(out) / RECIPE).is_file():
         return carry_on(Run(out, network=module, data=data), quiet=quiet)
     data = data if data is not None else load_data(recipe)
+    _say("\n".join([data.describe(), *(f"  {note}" for note in data.notes)]), quiet)
     seed_everything(recipe.train.seed)
     trained = _build(recipe, data, module)
     if recipe.optimizer.lr == "find":
@@ -147,6 +148,7 @@ def carry_out(
         trained = _build(recipe, data, module)
     state = _begin(recipe, trained, data)
     run = _create(recipe, data, out=out, module=module)
+    _say(f"{count_parameters(trained):,} parameters, trained on {state.device} in {run.path}", quiet)
     return _train_and_test(run, state, data, quiet=quiet)
 
 
@@ -557,7 +559,7 @@ def _report(
     """Gathers what the report shows."""
     records = run.history
     report: dict[str, Any] = {
-        "title": run.path.name,
+        "title": run.title,
         "task": data.task,
         "network": str(module),
         "parameters": result["parameters"],

@@ -82,6 +82,12 @@ class Run:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines if line]
 
+    @property
+    def title(self) -> str:
+        """What was trained on what, for people: `mnist · cnn`."""
+        network = self.recipe.network.name.rpartition(":")[2]
+        return f"{self.meaning['name']} · {'your network' if network == FROM_PYTHON else network}"
+
     @cached_property
     def meaning(self) -> dict[str, Any]:
         """What inputs and outputs mean: shapes, classes, task, and the preparation's numbers."""
@@ -125,7 +131,7 @@ class Run:
 
     def untrained_network(self) -> nn.Module:
         """Returns the module as the recipe builds it, with fresh weights."""
-        from netwright.networks import network
+        from netwright.architectures import network
 
         if self._network is not None:
             return self._network

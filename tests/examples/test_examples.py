@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.networks import count_parameters, network
+from netwright.architectures import count_parameters, network
 from netwright.recipe import Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

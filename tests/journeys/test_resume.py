@@ -80,7 +80,7 @@ def moment(name: str, numbers: random.Random, run: Path) -> Callable[[], Any]:
     if name == "at the start":
         return lambda: True
     if name == "while starting":
-        return begun if numbers.random() < 0.5 else (run / "metrics.jsonl").exists
+        return (run / ("recipe.yaml" if numbers.random() < 0.5 else "metrics.jsonl")).exists
     if name == "mid-write":
         written = numbers.randrange(1, 12)
         seen: set[str] = set()
@@ -119,13 +119,14 @@ def test_killed_and_resumed_is_never_interrupted(netwright: Any, uninterrupted: 
 
 
 def test_killed_again_and_again(netwright: Any, uninterrupted: Any) -> None:
-    """Each process gets as far as the next checkpoint and no further."""
+    """Each process gets three checkpoints further and no more."""
     sha, metrics = uninterrupted(netwright, *MIX)
     run, kills = netwright.folder / "run", 0
     process = netwright.start(*MIX, "--out", "run")
     while True:
         before = {p.name for p in checkpoints(run)}
-        process.until(lambda: {p.name for p in checkpoints(run)} - before)  # noqa: B023
+        written: set[str] = set()
+        process.until(lambda: written.update(p.name for p in checkpoints(run)) or len(written - before) >= 3)  # noqa: B023
         if process.poll() is not None:
             break
         process.send(signal.SIGKILL)
@@ -133,7 +134,7 @@ def test_killed_again_and_again(netwright: Any, uninterrupted: Any) -> None:
         kills += 1
         process = goes_on(netwright, *MIX)
     ended = process.end()
-    assert kills >= 8
+    assert kills >= 4
     assert ended.code == 0, ended.stderr
     assert ended.json["weights_sha256"] == sha
     assert records(run) == metrics
@@ -212,7 +213,7 @@ def test_a_convolutional_network_on_images_of_a_folder_resumes(
 def test_a_polite_end_saves_first(netwright: Any, uninterrupted: Any, number: int, code: int) -> None:
     """In the first epoch and without `checkpoint.every_steps` nothing else would have been saved."""
     command = (
-        *("fit", "digits", "--epochs", 2, "--batch", 1, "--optimizer", "sgd", "--json", "--quiet"),
+        *("fit", "digits", "--epochs", 2, "--batch", 1, "--optimizer", "sgd", "--json"),
         *("--set", "network.hidden=[16]", "--set", "network.dropout=0.2", "--set", "log.every_steps=10"),
     )
     sha, metrics = uninterrupted(netwright, *command)

@@ -87,4 +87,4 @@ def show(run: Any, *, as_json: bool) -> None:
         return
     from netwright.report.terminal import summary
 
-    summary({**result, "report": str(run.path / "report.html")})
+    summary({**result, "title": run.title, "report": str(run.path / "report.html")})

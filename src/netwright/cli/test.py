@@ -31,4 +31,4 @@ def test(
         return
     from netwright.report.terminal import summary
 
-    summary({**result, "tested": True})
+    summary({**result, "title": opened.title, "tested": True})

@@ -85,10 +85,16 @@ class Examination:
         for finding in self.findings:
             where = f"{finding.file}:{finding.line}" if finding.file else "(no line of yours)"
             lines.append(f"{finding.code} {finding.level}: {finding.title}")
-            lines.append(f"    {where}" + (f", layer {finding.layer}" if finding.layer else "") + f", step {finding.step}")
+            lines.append(
+                f"    {where}"
+                + (f", layer {finding.layer}" if finding.layer else "")
+                + f", step {finding.step}"
+            )
             lines.append(f"    seen {finding.seen}, expected {finding.expected}")
             lines.append(f"    {finding.fix}")
-        counts = [f"{sum(f.level == level for f in self.findings)} {level}s" for level in ("error", "warning")]
+        counts = [
+            f"{sum(f.level == level for f in self.findings)} {level}s" for level in ("error", "warning")
+        ]
         counts.append(f"{sum(f.level == 'advice' for f in self.findings)} advice")
         lines.extend(self.notes)
         lines.append(
@@ -156,7 +162,12 @@ class Session:
         if self.observer is not None:
             crash = self.observer.guard(self.observer.crashed, error) if error is not None else None
             observation = self.observer.finish(ended, crash)
-        result.ended, result.script_exit, result.crash, result.observation = ended, script_exit, observation.crash, observation
+        result.ended, result.script_exit, result.crash, result.observation = (
+            ended,
+            script_exit,
+            observation.crash,
+            observation,
+        )
         result.steps, result.seconds = observation.step_count, observation.seconds
         if observation.backward_count or observation.losses:
             fresh = self.judge.moment("end", observation)
@@ -164,7 +175,9 @@ class Session:
                 for finding in fresh:
                     self._on_finding(finding)
         else:
-            self.judge.not_run = dict.fromkeys((entry.rule.code for entry in self.judge.rules), "the program never trained")
+            self.judge.not_run = dict.fromkeys(
+                (entry.rule.code for entry in self.judge.rules), "the program never trained"
+            )
         result.findings = self.judge.findings(observation)
         result.rules_run, result.not_run = self.judge.ran(), dict(sorted(self.judge.not_run.items()))
         result.notes = list(self._notes(observation))

@@ -33,8 +33,8 @@ class Judge:
         fresh: list[Finding] = []
         for entry in self.rules:
             by = MOMENTS.index(entry.rule.by)
-            # A rule runs at its own moment, again when a hundred steps are done, and at the end: faults may come late.
-            if name == "end" or by == number or (name == "100" and by < number):
+            # A rule runs at its own moment and at the later ones of these three: faults may come late.
+            if name == "end" or by == number or (name in ("2", "100") and by < number):
                 fresh.extend(self._run(entry, name, observation))
         return fresh
 

@@ -114,6 +114,14 @@ def rows_equal(tensor: Any) -> bool:
     return bool((values[0] == values[1]).all()) and bool((values == values[:1]).all())
 
 
+def rows_close(tensor: Any) -> bool:
+    """Returns whether all rows of a matrix are equal but for rounding."""
+    values = plain(tensor)
+    if values is None or values.dim() < 2 or len(values) < 2 or not values.is_floating_point():
+        return False
+    return bool((values - values[:1]).abs().max() <= 1e-4 * values.abs().max())
+
+
 def dead_units(output: Any) -> float | None:
     """Returns the share of units (last dimension, or channels of an image) that are 0 for the whole batch."""
     values = plain(output)

@@ -222,7 +222,7 @@ class Event:
     """Something that happened: kind is one of
 
     eval, train (Module.eval/train called) · no_grad (entered by the user) · zero_grad · clip (gradients clipped) · unscale ·
-    scaler_step · scheduler (detail: cls, lr, optimizer) · seed (detail: function) · grad (torch.autograd.grad) ·
+    scale · scaler_step (of a GradScaler) · scheduler (detail: cls, lr, optimizer) · seed (detail: function) · grad (torch.autograd.grad) ·
     manual_update (a parameter changed in place outside of an optimizer) · optimizer (constructed) · loader_end · compile.
     The first 400 of each kind are kept; `Observation.counts` has them all.
     """

@@ -125,7 +125,7 @@ class Observer:
         self._pending: list[tuple[int, Tensor, float]] = []
         self._pending_step: Step | None = None
         self._evaluation: Evaluation | None = None
-        self._evaluation_hint = False
+        self._evaluation_hint = self._evaluated = False
         self._hints: dict[Any, int] = {}
         self._train_depth = 0
         self._forward: Forward | None = None
@@ -319,6 +319,7 @@ class Observer:
         if clip is not None:  # for a name that the program imported before
             wrap(clip, "_clip_grads_with_norm_", lambda original: self._around(original, "clip_inner"))
         wrap(torch.amp.GradScaler, "unscale_", lambda original: self._around(original, "unscale"))
+        wrap(torch.amp.GradScaler, "scale", lambda original: self._around(original, "scale"))
         wrap(torch.amp.GradScaler, "step", lambda original: self._around(original, "scaler_step"))
         for kind in vars(torch.optim.lr_scheduler).values():
             if isinstance(kind, type) and "step" in vars(kind):
@@ -399,7 +400,7 @@ class Observer:
         loss = roots if isinstance(roots, Tensor) else measure.first_tensor(roots)
         value = None
         if loss is not None:
-            node = loss.grad_fn
+            node = _node(loss)
             if loss.is_cpu and loss.dim() == 0 and type(loss) is Tensor:
                 value = loss.item()
                 curve = observation.curve
@@ -408,6 +409,7 @@ class Observer:
                 if not math.isfinite(value) and not self._nan_checked:
                     self._nan_checked = True
                     self.guard(self._birth, loss)
+                    self.guard(self._moment, "the step it happens")
             if node is not None:
                 token = _Token()
                 node.metadata["netwright"] = token
@@ -442,6 +444,10 @@ class Observer:
         if loss is not None:
             record.root = loss.grad_fn.name() if loss.grad_fn is not None else ""
             record.leaf = loss.grad_fn is None
+            if self.level == DEEP and loss.grad_fn is not None:
+                self._traced_nodes = [
+                    (node.name(), node.metadata.get("netwright op", -1)) for node in _nodes(loss.grad_fn)
+                ]
             entry = self.trace.makers.get(id(loss))
             if self.level == DEEP and entry is not None and entry[0]() is loss:
                 record.op = entry[1]
@@ -473,6 +479,9 @@ class Observer:
             self._measure_gradients(record)
             if "backward" in self._next_moments:
                 self._moment("backward")
+            if self._evaluated:
+                self._evaluated = False
+                self._moment("the next step")
         if observation.backward_count == 100 and "100" in self._next_moments and observation.step_count < 100:
             self._moment("100")
         if self.level == DEEP and observation.backward_count >= DEEP_BACKWARDS and not self._step_depth:
@@ -487,8 +496,8 @@ class Observer:
             record.gradients[str(uid)] = size
             parameter = observation.parameters[uid]
             if parameter.rows_equal and parameter.gradient_rows_equal is None:
-                parameter.gradient_rows_equal = measure.rows_equal(grad)
-            if not math.isfinite(size) and not self._nan_checked and not _scaling():
+                parameter.gradient_rows_equal = measure.rows_close(grad)
+            if not math.isfinite(size) and not self._nan_checked and not self.observation.counts.get("scale"):
                 self._nan_checked = True
                 birth = Birth(
                     observation.step_count,
@@ -499,6 +508,7 @@ class Observer:
                 )
                 birth.place = record.place
                 observation.births.append(birth)
+                self._moment("the step it happens")
         record.missing = [
             uid for uid, parameter in living if parameter.grad is None and parameter.requires_grad
         ]
@@ -842,6 +852,7 @@ class Observer:
             self._set_level_keeping_forward(self._scheduled())
         if seen is not None:
             seen.complete = True
+            self._evaluated = True
             if "epoch" in self._next_moments and (seen.compared or seen.exported) and seen.forwards:
                 self._moment("epoch")
 
@@ -1222,8 +1233,8 @@ class Observer:
         if loss is not None:
             loss.op = op.index
             loss.value = op.stats.min if op.stats is not None and op.shape == () else None
-        if results and results[0].grad_fn is not None and op.grad:
-            node = results[0].grad_fn
+        node = _node(results[0]) if results and op.grad else None
+        if node is not None:
             node.metadata.setdefault("netwright op", op.index)
         if self._evaluation is not None and not op.grad_enabled and not self.stack:
             if op.name in ("eq", "ne"):
@@ -1292,6 +1303,14 @@ def _has_fast_path(module: nn.Module) -> bool:
     return isinstance(module, _FAST) and not module.training and not torch.is_grad_enabled()
 
 
+def _node(tensor: Tensor) -> Any:
+    """Returns the graph node that made a tensor, None if there is none or PyTorch will not tell (views under no_grad)."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:
+        return None
+
+
 def _rates(optimizer: Any) -> list[float]:
     return [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
 
@@ -1342,16 +1361,6 @@ def _masked(op: Op) -> bool:
         "log",
         "fill",
     )
-
-
-def _scaling() -> bool:
-    """Returns whether a GradScaler is at work in one of the frames (it expects infinities)."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "scale":
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
 
 
 def _nodes(root: Any, most: int = 5_000) -> list[Any]:

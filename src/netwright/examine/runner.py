@@ -37,7 +37,9 @@ def parse_stop(text: str) -> tuple[int | None, float | None]:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(steps?|s|sec|seconds?|m|min|minutes?)?\s*", text)
     if found is None or not float(found[1]):
-        raise NetwrightError(f"--stop-after {text!r}: expected a number of steps or seconds, as in '100 steps' or '30 s'")
+        raise NetwrightError(
+            f"--stop-after {text!r}: expected a number of steps or seconds, as in '100 steps' or '30 s'"
+        )
     unit = found[2] or "steps"
     if unit.startswith("step"):
         return int(float(found[1])), None
@@ -100,7 +102,9 @@ def run_module(
     main.__loader__ = spec.loader
     main.__dict__.update(__builtins__=__builtins__, __cached__=spec.cached)
     roots = (os.path.dirname(spec.origin),)
-    return _run(main, code, [spec.origin, *arguments], os.getcwd(), roots, name, allow, stop_after, on_finding, on_end)
+    return _run(
+        main, code, [spec.origin, *arguments], os.getcwd(), roots, name, allow, stop_after, on_finding, on_end
+    )
 
 
 def _compiled(source: bytes, name: str) -> types.CodeType:

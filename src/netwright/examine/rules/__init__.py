@@ -28,7 +28,7 @@ It gets plain records (observation.py says which record answers which question) 
 * Report only what was observed. The column "silent on" of the catalogue comes first: a false error is worse than a miss.
 * A rule that cannot judge, because what it needs did not happen, raises `NotObserved("no evaluation was seen")`; then
   the report says so. Returning without evidence means "looked and found nothing".
-* `check` runs at the rule's moment (`by`), again after 100 steps, and at the end of the program, each time over the whole
+* `check` runs at the rule's moment (`by`), again after 2 and 100 steps, and at the end of the program, each time over the whole
   observation; the same line is reported once. It may come before its moment's records exist: expect empty lists. It must
   be quick (well under a millisecond): it runs inside somebody's training loop.
 * `step` of the evidence is the step of the record that proves it, not the time at which the rule ran.

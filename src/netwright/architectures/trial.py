@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import NetworkError
-from netwright.networks.user_file import where
+from netwright.architectures.user_file import where
 
 
 def try_on_example(

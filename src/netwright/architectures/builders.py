@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from netwright.errors import NetworkError
-from netwright.networks.activations import activations
+from netwright.architectures.activations import activations
 from netwright.registry import Registry
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netwright.errors import NetworkError
-from netwright.networks import network, try_on_example
+from netwright.architectures import network, try_on_example
 
 EXAMPLE = torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netwright.errors import NetworkError
-from netwright.networks import count_parameters, weights_sha256
+from netwright.architectures import count_parameters, weights_sha256
 
 
 def test_checksum_is_the_contracts():

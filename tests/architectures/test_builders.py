@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from netwright.errors import NetworkError, UnknownNameError
-from netwright.networks import activations, count_parameters, networks
-from netwright.networks.builders import cnn, mlp
+from netwright.architectures import activations, count_parameters, networks
+from netwright.architectures.builders import cnn, mlp
 
 
 def kinds(network):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netwright.errors import NetworkError, UnknownNameError
-from netwright.networks import network, networks
+from netwright.architectures import network, networks
 
 NETS = """
 import torch

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netwright.errors import UnknownNameError
-from netwright.networks import BinaryStep, activations
+from netwright.architectures import BinaryStep, activations
 
 VALUES = torch.linspace(-3, 3, 25).reshape(5, 5)
 

@@ -1,0 +1,86 @@
+"""NW103: sigmoid output fed to a loss that wants logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netwright.examine.observation import Observation
+from netwright.examine.rules import evidence, rewrite, without_call
+from netwright.finding import Evidence, Rule
+
+RULE = Rule(
+    code="NW103",
+    slug="sigmoid-before-logits-loss",
+    level="error",
+    by="backward",
+    title="a sigmoid squeezes the output before a loss that expects logits",
+    what="The last operation before CrossEntropyLoss or BCEWithLogitsLoss is a sigmoid.",
+    why="These losses apply their own softmax or sigmoid. What they get lies between 0 and 1, so the probability that they "
+    "make of it lies between 0.5 and 0.73: the loss cannot become small and the gradients are squeezed twice.",
+    fix="Remove the sigmoid (or use BCELoss with it, which is less exact).",
+    example="F.binary_cross_entropy_with_logits(torch.sigmoid(net(x)), y)   # wrong\n"
+    "F.binary_cross_entropy_with_logits(net(x), y)                  # right",
+    limits="Looks through views, casts and dropout. sigmoid + BCELoss and sigmoid + MSE are fine.",
+    explains=frozenset({"NW404", "NW402", "NW503", "NW502", "NW512"}),
+)
+_LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
+
+
+def check(observation: Observation) -> Iterator[Evidence]:
+    for loss, op in observation.loss_ops():
+        if loss.function not in _LOSSES or not loss.prediction_grad or loss.prediction is None:
+            continue
+        sigmoid = observation.source(op.inputs[0])
+        if sigmoid is None or sigmoid.name != "sigmoid" or not sigmoid.grad:
+            continue
+        word = (
+            "Sigmoid"
+            if sigmoid.module >= 0 and observation.modules[sigmoid.module].cls == "Sigmoid"
+            else "sigmoid"
+        )
+        yield evidence(
+            observation,
+            sigmoid,
+            seen={"smallest": loss.prediction.min, "largest": loss.prediction.max},
+            expected={"smallest": "below 0", "largest": "above 1"},
+            step=loss.step,
+            title=f"a sigmoid squeezes the output before {loss.function}, which expects logits",
+            diff=rewrite(observation.where(sigmoid), lambda line, word=word: without_call(line, word)),
+        )
+
+
+_PROGRAM = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(128, 20), torch.randint(0, 4, (128,))
+targets = (labels > 1).float().unsqueeze(1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(20, 32)
+        self.out = nn.Linear(32, 1)
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.hidden(x))
+        return {out}
+
+
+network = Net()
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+criterion = {criterion}
+for step in range(6):
+    optimizer.zero_grad()
+    loss = criterion(network(inputs), targets)
+    loss.backward()
+    optimizer.step()
+"""
+bad = _PROGRAM.replace("{out}", "torch.sigmoid(self.out(gate))").replace(
+    "{criterion}", "nn.BCEWithLogitsLoss()"
+)
+good = _PROGRAM.replace("{out}", "self.out(gate)").replace("{criterion}", "nn.BCEWithLogitsLoss()")
+near_miss = _PROGRAM.replace("{out}", "torch.sigmoid(self.out(gate))").replace("{criterion}", "nn.BCELoss()")

@@ -1,0 +1,112 @@
+"""NW107: softmax over the batch dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netwright.examine.observation import Observation
+from netwright.examine.rules import evidence, rewrite
+from netwright.finding import Evidence, Rule
+
+RULE = Rule(
+    code="NW107",
+    slug="softmax-wrong-dim",
+    level="error",
+    by="backward",
+    title="the output's softmax runs over the batch, not over the classes",
+    what="The softmax (or log-softmax) whose result goes into the loss normalises over dimension 0, the examples of the batch.",
+    why="Each example's probabilities then depend on which other examples share its batch and do not sum to 1 over the "
+    "classes. The network learns to compare examples, and its predictions change with the batch size.",
+    fix="Take the softmax over the class dimension: dim=1 (or dim=-1).",
+    example="F.nll_loss(F.log_softmax(net(x), dim=0), y)   # wrong\nF.nll_loss(F.log_softmax(net(x), dim=1), y)   # right",
+    limits="Judges two-dimensional outputs, and (N, C, ...) inputs of class losses. nn.Softmax() without dim takes dimension 0 "
+    "for three-dimensional inputs.",
+    explains=frozenset({"NW105", "NW402", "NW512", "NW304"}),
+)
+_LOSSES = ("cross_entropy", "nll_loss", "kl_div", "mse_loss", "binary_cross_entropy", "l1_loss")
+
+
+def check(observation: Observation) -> Iterator[Evidence]:
+    for loss, op in observation.loss_ops():
+        shape = loss.prediction_shape
+        if (
+            loss.function not in _LOSSES
+            or not loss.prediction_grad
+            or len(shape) != 2
+            or shape[0] < 2
+            or shape[1] < 2
+        ):
+            continue
+        softmax = observation.made(op.inputs[0])
+        while (
+            softmax is not None
+            and softmax.name in ("log", "clamp", "to", "float", "add", "contiguous")
+            and softmax.inputs
+        ):
+            softmax = observation.made(softmax.inputs[0])
+        if softmax is None or softmax.name not in ("softmax", "log_softmax") or softmax.shape != shape:
+            continue
+        dim = softmax.options.get("dim")
+        target_first = len(loss.target_shape) >= 1 and loss.target_shape[0] == shape[0]
+        if dim not in (0, -2) or not target_first:
+            continue
+        yield evidence(
+            observation,
+            softmax,
+            seen={"dim": dim, "shape": shape, "row_sum": loss.row_sum},
+            expected={"dim": 1},
+            step=loss.step,
+            title=f"{softmax.name} runs over the {shape[0]} examples of the batch, not over the {shape[1]} classes",
+            diff=rewrite(
+                observation.where(softmax),
+                lambda line: line.replace("dim=0", "dim=1") if "dim=0" in line else None,
+            ),
+        )
+
+
+_PROGRAM = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(128, 20), torch.randint(0, 4, (128,))
+network = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4), nn.LogSoftmax(dim={dim}))
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+for step in range(6):
+    optimizer.zero_grad()
+    loss = F.nll_loss(network(inputs), labels)
+    loss.backward()
+    optimizer.step()
+"""
+bad = _PROGRAM.replace("{dim}", "0")
+good = _PROGRAM.replace("{dim}", "1")
+near_miss = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(128, 20), torch.randint(0, 4, (128,))
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.out = nn.GRU(5, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        hidden, _ = self.memory(x)  # (time, batch, features)
+        weights = torch.softmax(hidden.sum(-1), dim=0)
+        return F.log_softmax(self.out(hidden * weights.unsqueeze(-1)), dim=2)
+
+
+network = Tagger()
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+sequences, tags = inputs.view(4, 128, 5), torch.randint(0, 4, (4, 128))
+for step in range(6):
+    optimizer.zero_grad()
+    loss = F.nll_loss(network(sequences).view(-1, 4), tags.view(-1))
+    loss.backward()
+    optimizer.step()
+"""

@@ -1,0 +1,64 @@
+"""NW204: class ids that the network has no output for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netwright.examine.observation import Observation
+from netwright.examine.rules import evidence
+from netwright.finding import Evidence, Rule
+
+RULE = Rule(
+    code="NW204",
+    slug="label-out-of-range",
+    level="error",
+    by="forward",
+    title="a class id lies outside of the network's outputs",
+    what="A label is negative, or not below the number of outputs.",
+    why="There is no output for this class. On a CPU the loss fails; on a GPU the program dies later with a device-side assert "
+    "that names no line.",
+    fix='Make the labels 0 ... C-1 (often they start at 1, or hold -1 for "unknown"), or give the last layer enough outputs.',
+    example="F.cross_entropy(nn.Linear(8, 3)(x), torch.tensor([1, 2, 3]))       # wrong: 3 outputs know 0, 1, 2\n"
+    "F.cross_entropy(nn.Linear(8, 3)(x), torch.tensor([1, 2, 3]) - 1)   # right",
+    limits="Targets equal to ignore_index are left out.",
+)
+
+
+def check(observation: Observation) -> Iterator[Evidence]:
+    for loss in observation.losses:
+        if loss.label_min is None or loss.label_max is None or loss.classes < 1:
+            continue
+        if loss.label_min >= 0 and loss.label_max < loss.classes:
+            continue
+        op = observation.ops[loss.op] if loss.op >= 0 else None
+        source = observation.source(op.inputs[0]) if op is not None and op.inputs else None
+        yield evidence(
+            observation,
+            loss.place,
+            seen={"smallest_label": loss.label_min, "largest_label": loss.label_max, "outputs": loss.classes},
+            expected={"smallest_label": 0, "largest_label": f"at most {loss.classes - 1}"},
+            layer=source.module if source is not None else -1,
+            step=loss.step,
+            title=f"labels run from {loss.label_min} to {loss.label_max}, but there are {loss.classes} outputs",
+            harm="measured",
+        )
+
+
+_PROGRAM = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(128, 20), torch.randint(0, 4, (128,))
+network = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4))
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+for step in range(6):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(network(inputs), {labels})
+    loss.backward()
+    optimizer.step()
+"""
+bad = _PROGRAM.replace("{labels}", "labels + 1")
+good = _PROGRAM.replace("{labels}", "labels")
+near_miss = _PROGRAM.replace("{labels}", "labels.masked_fill(labels == 3, -100)")

@@ -1,0 +1,115 @@
+"""NW505: a parameter gets gradients and is in no optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netwright.examine.observation import Observation
+from netwright.examine.rules import NotObserved, evidence
+from netwright.finding import Evidence, Rule
+
+RULE = Rule(
+    code="NW505",
+    slug="parameter-not-optimized",
+    level="error",
+    by="step",
+    title="parameters get gradients, but no optimizer holds them",
+    what="A parameter with requires_grad=True takes part in the loss and gets a gradient, but is in no optimizer.",
+    why="It keeps its initial value for ever. The program spends the time of its gradient on every step and trains a "
+    "smaller network than it seems to.",
+    fix="Hand its module's parameters to the optimizer too; if it is to stay as it is, set requires_grad_(False).",
+    example="torch.optim.Adam(decoder.parameters())                                  # wrong: the encoder is forgotten\n"
+    "torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])        # right",
+    limits="Silent on networks that run in eval mode as a whole and have nothing in any optimizer (feature extractors), and on "
+    "parameters that the program changes by hand.",
+    explains=frozenset({"NW302", "NW502"}),
+)
+
+
+def strangers(observation: Observation, held: list[int]) -> list[int]:
+    """Returns those of an optimizer's parameters that belong to no module that ran and went into no operation."""
+    used = {operand.parameter for op in observation.ops for operand in op.inputs if operand.parameter >= 0}
+    return [uid for uid in held if observation.parameters[uid].module < 0 and uid not in used]
+
+
+def orphans(observation: Observation) -> list[int]:
+    """Returns the trainable parameters of modules that got a gradient and are in no optimizer."""
+    optimized = observation.optimized()
+    graded = {
+        int(uid) for record in observation.backwards for uid, size in record.gradients.items() if size != 0
+    }
+    updated = {event.detail["parameter"] for event in observation.of_kind("manual_update")}
+    return [
+        entry.uid
+        for entry in observation.parameters
+        if entry.uid in graded
+        and entry.uid not in optimized
+        and entry.uid not in updated
+        and entry.trainable
+        and not entry.buffer
+        and entry.module >= 0
+    ]
+
+
+def check(observation: Observation) -> Iterator[Evidence]:
+    if not observation.steps:
+        raise NotObserved("no optimizer step was seen")
+    if any(strangers(observation, entry.parameters) for entry in observation.optimizers):
+        return  # NW506 names the cause
+    if all(step.held == 0 for step in observation.steps):
+        return  # NW507 names the cause
+    optimized = observation.optimized()
+    lost = []
+    for uid in orphans(observation):
+        module = observation.modules[observation.parameters[uid].module]
+        root = observation.modules[module.root]
+        family = {entry for part in observation.modules if part.root == root.uid for entry in part.parameters}
+        forwards = [record for record in observation.forwards if record.module == root.uid]
+        if not family & optimized and forwards and not any(record.training for record in forwards):
+            continue
+        lost.append((uid, module))
+    if not lost:
+        return
+    names = [observation.parameters[uid].name for uid, _ in lost]
+    total = sum(_size(observation.parameters[uid].shape) for uid, _ in lost)
+    first = lost[0][1]
+    optimizer = observation.optimizers[observation.steps[0].optimizer]
+    yield evidence(
+        observation,
+        optimizer.place or optimizer.step_place,
+        seen={"not_optimized": len(lost), "numbers": total, "first": names[0]},
+        expected={"not_optimized": 0},
+        layer=first.uid,
+        title=f"{len(lost)} parameter(s) get gradients but are in no optimizer: {', '.join(names[:3])}"
+        + (", ..." if len(names) > 3 else ""),
+    )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    from math import prod
+
+    return prod(shape)
+
+
+_PROGRAM = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+inputs, labels = torch.randn(128, 20), torch.randint(0, 4, (128,))
+encoder, decoder = nn.Sequential(nn.Linear(20, 16), nn.ReLU()), nn.Linear(16, 4)
+{freeze}optimizer = torch.optim.Adam({parameters}, lr=1e-3)
+for step in range(6):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(decoder(encoder(inputs)), labels)
+    loss.backward()
+    optimizer.step()
+"""
+bad = _PROGRAM.replace("{freeze}", "").replace("{parameters}", "decoder.parameters()")
+good = _PROGRAM.replace("{freeze}", "").replace(
+    "{parameters}", "[*encoder.parameters(), *decoder.parameters()]"
+)
+near_miss = _PROGRAM.replace("{freeze}", "encoder.requires_grad_(False)\n").replace(
+    "{parameters}", "decoder.parameters()"
+)
