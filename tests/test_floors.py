@@ -26,6 +26,7 @@ FLOORS = {
     "run": 4,
     "eject": 4,
     "fitting": 4,
+    "preflight": 4,
     "cli": 5,
     "__main__": 6,
 }

@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.architectures import activations as activations
+    from netwright.architectures import network as network
+    from netwright.architectures import networks as networks
     from netwright.data import datasets as datasets
     from netwright.data import load as load
     from netwright.errors import NetwrightError as NetwrightError
     from netwright.fitting import fit as fit
-    from netwright.architectures import activations as activations
-    from netwright.architectures import network as network
-    from netwright.architectures import networks as networks
     from netwright.run import Run as Run
     from netwright.training.loop import train as train
     from netwright.training.losses import losses as losses

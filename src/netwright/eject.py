@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import netwright
+from netwright.architectures.user_file import load_object
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
 from netwright.data.images import SUFFIXES, decode_image, list_files, natural_key
@@ -20,7 +21,6 @@ from netwright.data.npz import KEYS
 from netwright.data.order import epoch_order
 from netwright.data.partition import content_hashes, stratified_split
 from netwright.errors import NetwrightError
-from netwright.architectures.user_file import load_object
 from netwright.registry import option_names
 from netwright.run import FROM_PYTHON
 from netwright.source import definitions, expression, extract, foreign, joined, layers_source, literal

@@ -7,13 +7,15 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── RecipeError           a recipe entry that cannot be
 ├── RunFolderError        a folder that is not a run, or cannot be written
 ├── CheckpointError       a checkpoint that is damaged or belongs to another network
-└── TrainingFailed        a run that began and could not go on (exit code 1)
+├── TrainingFailed        a run that began and could not go on (exit code 1)
+└── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class NetwrightError(ValueError):
@@ -54,6 +56,19 @@ class TrainingFailed(NetwrightError):
     """A run that began and could not go on."""
 
     exit_code = 1
+
+
+class FaultFound(NetwrightError):
+    """A run that was not begun, because the examiner proved a fault in it.
+
+    `findings` are the examiner's, as in its JSON.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, findings: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LEVELS = ("error", "warning", "advice")  # most serious first
+#: In the order in which they come, but for the two that are named by what happens.
 MOMENTS = (
     "source",
     "forward",
@@ -13,9 +14,11 @@ MOMENTS = (
     "step",
     "2",
     "100",
+    "the step it happens",
+    "the next step",
     "epoch",
     "end",
-)  # in the order in which they come
+)
 
 
 @dataclass(frozen=True)

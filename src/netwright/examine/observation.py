@@ -135,9 +135,9 @@ class Parameter:
     trainable: bool = (
         True  #: an nn.Parameter, or held by an optimizer; not just any leaf that wants a gradient
     )
-    rows_equal: bool = False  #: all rows of a matrix were equal when it was first seen
+    rows_equal: bool = False  #: all rows of a matrix were equal before the first backward
     gradient_rows_equal: bool | None = None  #: and those of its first gradient
-    stats: Stats | None = None  #: when it was first seen
+    stats: Stats | None = None  #: before the first backward
 
 
 @dataclass(slots=True)

@@ -120,6 +120,7 @@ class Observer:
         self._deep_until = DEEP_STEPS
         self._used: dict[int, tuple[int, int]] = {}
         self._piled: set[int] = set()
+        self._measured: set[int] = set()
         self._sums: dict[int, float] = {}
         self._stepped = True
         self._pending: list[tuple[int, Tensor, float]] = []
@@ -457,6 +458,7 @@ class Observer:
         self._last_forward.clear()
         record.alive = self._alive()
         record.sampled = True
+        self._measure_parameters()
         held = [(uid, grad) for uid, parameter in self._trainable() if (grad := parameter.grad) is not None]
         sizes = measure.norms([grad for _, grad in held])
         nonzero = {uid for (uid, _), size in zip(held, sizes) if size != 0}
@@ -472,6 +474,15 @@ class Observer:
             moved = any(value != self._sums.get(uid, value) for uid, value in sums.items())
             record.moved = moved and not self._stepped
             self._sums, self._stepped = sums, False
+
+    def _measure_parameters(self) -> None:
+        """Measures each parameter before its first backward: it may be initialised again after it was first seen."""
+        for uid, parameter in self._trainable():
+            if uid not in self._measured:
+                self._measured.add(uid)
+                known = self.observation.parameters[uid]
+                known.rows_equal = measure.rows_equal(parameter)
+                known.stats = measure.stats(parameter)
 
     def _after_backward(self, record: Backward | None) -> None:
         observation = self.observation
@@ -548,7 +559,7 @@ class Observer:
             birth.inputs = [
                 numbers for entry in early.inputs if (numbers := self._numbers(entry)) is not None
             ]
-            if birth.inputs and all(entry.finite < 1 for entry in birth.inputs):
+            if any(entry.op < 0 and entry.stats and entry.stats.finite < 1 for entry in early.inputs):
                 birth.kind = "input"
         elif loss.grad_fn is not None:
             self._birth_in_graph(birth, loss)
@@ -1055,8 +1066,6 @@ class Observer:
             isinstance(tensor, nn.Parameter) or sys._getframe(1).f_code.co_name == "_refresh_optimizer"
         )
         if not buffer:
-            record.rows_equal = measure.rows_equal(tensor)
-            record.stats = measure.stats(tensor)
             self._live.append((uid, weakref.ref(tensor)))
         records.append(record)
         self._parameters[id(tensor)] = (weakref.ref(tensor), uid)
@@ -1348,19 +1357,9 @@ def _masked(op: Op) -> bool:
     """Returns whether an operation makes infinities on purpose, for a softmax to consume."""
     if op.stats is None or math.isnan(op.stats.min):
         return False
-    return op.name in (
-        "masked_fill",
-        "full",
-        "full_like",
-        "where",
-        "triu",
-        "tril",
-        "zeros",
-        "add",
-        "setitem",
-        "log",
-        "fill",
-    )
+    if not op.grad and op.stats.max != math.inf:
+        return True
+    return op.name in ("masked_fill", "full", "full_like", "where", "triu", "tril", "add", "setitem", "fill")
 
 
 def _nodes(root: Any, most: int = 5_000) -> list[Any]:

@@ -9,13 +9,16 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
 from markupsafe import escape
 
 from netwright.errors import RunFolderError
 from netwright.report import charts, figures, pictures
+
+if TYPE_CHECKING:
+    import jinja2
 
 # What keeps the page under 3 MB whatever the run was. Everything left out is counted on the page.
 BYTES_AT_MOST = 3_000_000
@@ -74,7 +77,12 @@ def write_report(path: str | os.PathLike[str], report: Report) -> Path:
 
     The file appears whole or not at all. Raises RunFolderError where it cannot be written.
     """
-    page = render_report(report).encode("utf-8")
+    return write_page(path, render_report(report))
+
+
+def write_page(path: str | os.PathLike[str], text: str) -> Path:
+    """Writes a page, whole or not at all, and returns its path. Raises RunFolderError where it cannot be written."""
+    page = text.encode("utf-8")
     assert len(page) <= BYTES_AT_MOST, f"the report has {len(page)} bytes"
     target = Path(path)
     try:
@@ -98,18 +106,9 @@ def write_report(path: str | os.PathLike[str], report: Report) -> Path:
 
 def render_report(report: Report) -> str:
     """Returns the page as HTML."""
-    import jinja2
-
     unknown = set(report) - set(Report.__annotations__)
     assert not unknown, f"a report has no {sorted(unknown)}"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return page_templates().get_template("report.html.jinja").render(
         title=_cut(report["title"], "name"),
         regression=report["task"] == "regression",
         interrupted=bool(report.get("interrupted")),
@@ -123,12 +122,25 @@ def render_report(report: Report) -> str:
         rows_at_first=ROWS_AT_FIRST,
         wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
         predictions=_predictions(report.get("scatter")),
-        notes=_entries(report.get("notes") or []),
-        findings=None if report.get("findings") is None else _findings(report["findings"] or []),
+        notes=short_texts(report.get("notes") or []),
+        findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
         network=_cut(report.get("network") or "", "file"),
         recipe=_cut(report.get("recipe") or "", "file"),
         environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
         files=[_file(file) for file in (report.get("files") or [])[:ENTRIES_AT_MOST]],
+    )
+
+
+def page_templates() -> jinja2.Environment:
+    """Returns the templates beside this file."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -147,7 +159,8 @@ def _cut(text: object, kind: str) -> str:
     return "".join(kept)
 
 
-def _entries(texts: Sequence[object]) -> list[str]:
+def short_texts(texts: Sequence[object]) -> list[str]:
+    """Returns texts at a length that fits the page; what is left out is counted."""
     shown = [_cut(text, "text") for text in texts[:ENTRIES_AT_MOST]]
     if len(texts) > ENTRIES_AT_MOST:
         shown.append(f"… and {len(texts) - ENTRIES_AT_MOST:,} more, in the files of the run.")
@@ -484,7 +497,8 @@ def _predictions(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
 # ---- the rest ----
 
 
-def _findings(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def finding_rows(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what `findings` in parts.html.jinja shows: findings of the examiner's JSON, the most serious first."""
     rank = {"error": 0, "warning": 1}
     rows = sorted(findings, key=lambda finding: rank.get(str(finding.get("level")), 2))
     more = len(rows) - FINDINGS_AT_MOST
@@ -518,6 +532,8 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
         "diff": _cut(finding.get("diff") or "", "text"),
         "sure": ", ".join(f"{key} {value}" for key, value in _pairs_of(finding.get("sure"))[:PAIRS_AT_MOST]),
         "consequences": _cut(", ".join(map(str, finding.get("consequences") or [])), "text"),
+        "source": _cut(finding.get("source") or "", "value"),
+        "silence": _cut(finding.get("silence") or "", "value"),
     }
 
 

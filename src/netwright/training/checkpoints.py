@@ -129,7 +129,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Returns the newest intact checkpoint (or None) and a message for each damaged one passed over."""
-    passed_over = []
+    passed_over: list[str] = []
     for path in list_checkpoints(folder):
         try:
             return read_checkpoint(path), passed_over

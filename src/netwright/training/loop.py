@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -57,7 +57,7 @@ def begin(
     ema: float | None = None,
     task: str | None = None,
     num_classes: int | None = None,
-    class_counts: list[int] | None = None,
+    class_counts: Sequence[int] | None = None,
     loss_options: dict[str, Any] | None = None,
     optimizer_options: dict[str, Any] | None = None,
     schedule_options: dict[str, Any] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 
 import torch
 from torch import nn
@@ -62,8 +63,5 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def device_of(network: nn.Module) -> torch.device:
     """Returns the device of the network's first parameter or buffer; the CPU if it has none."""
-    for tensor in network.parameters():
-        return tensor.device
-    for tensor in network.buffers():
-        return tensor.device
-    return torch.device("cpu")
+    tensor = next(chain(network.parameters(), network.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device

@@ -20,6 +20,7 @@ def random_state() -> dict[str, Any]:
     """Returns the state of every global generator, in types that `weights_only=True` reads back."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    assert isinstance(keys, np.ndarray)
     state: dict[str, Any] = {
         "python": [version, list(words), gauss],
         "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, float(cached)],
