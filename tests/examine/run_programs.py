@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import torch
-import torch._dynamo  # noqa: F401
+import torch._dynamo
 
-from netwright.examine import run_script
 from netwright.examine import observer as _loaded  # noqa: F401
+from netwright.examine import run_script
 
 
 def child(how: str, program: str, out: Path) -> None:

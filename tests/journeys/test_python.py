@@ -51,7 +51,9 @@ def python(code: str) -> str:
 
 
 def test_importing_netwright_imports_nothing_heavy() -> None:
-    heavy = "sklearn scipy torchmetrics matplotlib PIL pooch pydantic rich jinja2 typer requests yaml torchvision"
+    heavy = (
+        "sklearn scipy torchmetrics matplotlib PIL pooch pydantic rich jinja2 typer requests yaml torchvision"
+    )
     code = f"import sys, netwright; print([m for m in {heavy.split()!r} if m in sys.modules])"
     assert python(code).strip() == "[]"
 
@@ -239,7 +241,9 @@ def test_numbers_are_predicted() -> None:
     truth, found = data.test.targets.numpy(), np.array([p["value"] for p in run.predict(data.test.inputs)])
     assert scores["mae"] == pytest.approx(np.abs(truth - found).mean(), rel=1e-4)
     assert scores["rmse"] == pytest.approx(math.sqrt(((truth - found) ** 2).mean()), rel=1e-4)
-    assert scores["r2"] == pytest.approx(1 - ((truth - found) ** 2).sum() / ((truth - truth.mean()) ** 2).sum(), rel=1e-4)
+    assert scores["r2"] == pytest.approx(
+        1 - ((truth - found) ** 2).sum() / ((truth - truth.mean()) ** 2).sum(), rel=1e-4
+    )
     assert scores["r2"] > 0.9
 
 
@@ -319,7 +323,10 @@ def test_train_is_the_plain_loop() -> None:
     plain.load_state_dict(ours.state_dict())
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
     loader = [(x, y)]
-    options = {"loss": nn.CrossEntropyLoss(), "optimizer": torch.optim.SGD(ours.parameters(), lr=0.1, momentum=0.9)}
+    options = {
+        "loss": nn.CrossEntropyLoss(),
+        "optimizer": torch.optim.SGD(ours.parameters(), lr=0.1, momentum=0.9),
+    }
     for step in nw.train(ours, loader, epochs=10, device="cpu", **options):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(plain(x), y)
@@ -353,7 +360,9 @@ def test_a_torch_dataloader_is_a_loader() -> None:
 def test_a_network_can_be_looked_at_between_steps() -> None:
     net, seen = Own(), []
     for step in nw.train(net, nw.load(*clouds()).train, epochs=1, device="cpu", clip=0.5):
-        seen.append((step.number, net.head.weight.grad.norm().item() if net.head.weight.grad is not None else None))
+        seen.append(
+            (step.number, net.head.weight.grad.norm().item() if net.head.weight.grad is not None else None)
+        )
     assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
     assert net.training
 
@@ -429,7 +438,9 @@ def test_an_optimizer_of_your_own(added: Any) -> None:
 
 def test_a_network_of_your_own(added: Any) -> None:
     def ring(input_shape: Any, num_outputs: int, width: int = 5) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.Linear(width, num_outputs))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(math.prod(input_shape), width), nn.Linear(width, num_outputs)
+        )
 
     added(nw.networks, "ring", ring)
     run = fitted("ring", nw.load(*clouds()), width=6, lr=0.01)

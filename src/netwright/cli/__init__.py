@@ -11,7 +11,7 @@ import traceback
 import typer
 
 from netwright import __version__
-from netwright.cli import eject, fit, predict, resume, test
+from netwright.cli import eject, examine, explain, fit, predict, resume, test
 from netwright.errors import NetwrightError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (fit, test, predict, resume, eject):
+for verb in (fit, test, predict, resume, eject, examine, explain):
     verb.register(app)
 
 
@@ -45,9 +45,11 @@ def _options(
 def run(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code: 0 fine, 1 failed run, 2 misuse, 130 Ctrl-C, 143 SIGTERM."""
     # Wherever it stands: the person adds it to the end of the command that has just failed.
-    with_traceback = "--traceback" in arguments
-    arguments = [argument for argument in arguments if argument != "--traceback"]
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
+    ours, theirs = _divided(arguments)
+    with_traceback = "--traceback" in ours
+    arguments = [*(argument for argument in ours if argument != "--traceback"), *theirs]
+    if "examine" not in ours:  # an examined script has its signals to itself
+        signal.signal(signal.SIGTERM, _end_on_sigterm)
     try:
         code = app(arguments, prog_name="netwright", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -73,6 +75,15 @@ def run(arguments: list[str]) -> int:
         place = context.command_path if context is not None else "netwright"
         print(f"netwright: {error.format_message()}\nTry '{place} --help'.", file=sys.stderr)
         return 2
+
+
+def _divided(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Returns our arguments, and those of the script that `examine` runs."""
+    verb = next((index for index, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+    if arguments[verb : verb + 1] != ["examine"]:
+        return arguments, []
+    ours = verb + 1 + examine.own_arguments(arguments[verb + 1 :])
+    return arguments[:ours], arguments[ours:]
 
 
 def _end_on_sigterm(*_: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,10 @@ from netwright.finding import LEVELS, Finding
 
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
+
+
+class StopExamination(BaseException):
+    """Ends the examined program when nothing more is to be learned early (`--stop-after`)."""
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Examination:
     script_exit: int = 0
     ended: str = ""  #: end, exit, crash, stopped, signal
     crash: Crash | None = None
+    attached: list[Finding] = field(default_factory=list)  #: consequences of findings, named in theirs
+    cut_short: list[str] = field(default_factory=list)  #: codes of rules that still needed a whole epoch
     notes: list[str] = field(default_factory=list)  #: what the reader must know to take silence rightly
     observation: Observation = field(default_factory=Observation, repr=False)
 
@@ -68,8 +73,28 @@ class Examination:
             "rules": {
                 "run": self.rules_run,
                 "not_run": [{"code": code, "why": why} for code, why in sorted(self.not_run.items())],
+                "cut_short": self.cut_short,
             },
+            "attached": [finding.to_dict() for finding in self.attached],
+            "crash": self._crash(),
             "notes": self.notes,
+        }
+
+    def _crash(self) -> dict[str, Any] | None:
+        """What was running when the program failed."""
+        if self.crash is None:
+            return None
+        place, uid = self.crash.place, self.crash.module
+        layer = self.observation.modules[uid] if uid >= 0 else None
+        return {
+            "kind": self.crash.kind,
+            "message": self.crash.message,
+            "file": place.file if place else "",
+            "line": place.line if place else 0,
+            "layer": layer.name if layer else "",
+            "layer_class": layer.cls if layer else "",
+            "config": layer.config if layer else {},
+            "received": [list(shape) for shape in self.crash.shapes],
         }
 
     def to_json(self) -> str:
@@ -104,7 +129,7 @@ class Examination:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not (value - value == 0):
+    if isinstance(value, float) and value - value != 0:
         return str(value)
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
@@ -180,6 +205,9 @@ class Session:
             )
         result.findings = self.judge.findings(observation)
         result.rules_run, result.not_run = self.judge.ran(), dict(sorted(self.judge.not_run.items()))
+        result.attached = self.judge.attached
+        if ended in ("stopped", "signal") and "epoch" not in observation.moments:
+            result.cut_short = [entry.rule.code for entry in self.judge.rules if entry.rule.by == "epoch"]
         result.notes = list(self._notes(observation))
         return result
 
@@ -216,8 +244,3 @@ def examine(*, allow: Iterable[str] = (), script: str = "") -> Iterator[Examinat
         raise
     finally:
         session.close("end")
-
-
-def same_process(pid: int) -> bool:
-    """Returns whether this is still the process with that number, and not a forked child of it."""
-    return os.getpid() == pid

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from netwright.errors import unknown_name
 from netwright.examine.observation import Observation
-from netwright.examine.rules import NotObserved, RuleFile, load_rules
+from netwright.examine.rules import NotObserved, RuleFile, load_rules, unknown_rule
 from netwright.finding import LEVELS, MOMENTS, Evidence, Finding
 
 _ALLOW = re.compile(r"#\s*netwright:\s*allow\s+([\w\-, ]+)")
@@ -26,6 +25,8 @@ class Judge:
             str, list[tuple[Evidence, str]]
         ] = {}  # code -> what was seen, and the moment it came out
         self.not_run: dict[str, str] = {}
+        self.silenced: set[str] = set()  # codes of what was found and is not reported, because it was allowed
+        self.attached: list[Finding] = []  # consequences, as far as `findings` put them below their causes
 
     def moment(self, name: str, observation: Observation) -> list[Finding]:
         """Runs the rules that are due at a moment and returns the findings that are new, consequences included."""
@@ -34,7 +35,8 @@ class Judge:
         for entry in self.rules:
             by = MOMENTS.index(entry.rule.by)
             # A rule runs at its own moment and at the later ones of these three: faults may come late.
-            if name == "end" or by == number or (name in ("2", "100") and by < number):
+            again = name in ("2", "100") or (name == "the step it happens" and entry.rule.by == "forward")
+            if name == "end" or by == number or (again and by < number):
                 fresh.extend(self._run(entry, name, observation))
         return fresh
 
@@ -46,7 +48,9 @@ class Judge:
             for evidence in entry.check(observation):
                 known = self.reports.setdefault(code, [])
                 same = any(_same(evidence, other) for other, _ in known)
-                if not same and not self._allowed(entry, evidence):
+                if not same and self._allowed(entry, evidence):
+                    self.silenced.add(code)
+                elif not same:
                     known.append((evidence, name))
                     fresh.append(_finding(entry, evidence, name))
         except NotObserved as reason:
@@ -72,6 +76,8 @@ class Judge:
             if reports and code in rules
         ]
         kept = _attach(found, {code: entry.rule.explains for code, entry in rules.items()})
+        codes = {finding.code for finding in kept}
+        self.attached = [finding for finding in found if finding.code not in codes]
         return sorted(kept, key=lambda finding: (LEVELS.index(finding.level), finding.step, finding.code))
 
     def ran(self) -> list[str]:
@@ -84,7 +90,7 @@ def _known(allow: Iterable[str], rules: list[RuleFile]) -> set[str]:
     codes = {entry.rule.code.lower() for entry in rules}
     wanted = {name.strip().lower() for name in allow}
     for name in wanted - slugs - codes:
-        raise unknown_name("rule", name, slugs)
+        raise unknown_rule(name, (entry.rule for entry in rules))
     return wanted
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netwright.examine.observation import Loss, Stats
+from netwright.examine.observation import Intake, Loss, Stats
 
 SAMPLE = 65_536
 _wrapped: Callable[[Any], bool] = getattr(
@@ -54,7 +54,7 @@ def stats(tensor: Any) -> Stats | None:
     """Returns the numbers of a tensor of any real dtype.
 
     >>> stats(torch.tensor([0.0, 1.0, 2.0, 1.0]))
-    Stats(min=0.0, max=2.0, mean=1.0, std=0.7071..., finite=1.0, zero=0.25, count=4)
+    Stats(min=0.0, max=2.0, mean=1.0, std=0.7071..., finite=1.0, zero=0.25, size=4, at=-1, bad=0)
     """
     values = plain(tensor)
     if values is None or values.numel() == 0 or values.dtype.is_complex:
@@ -66,11 +66,13 @@ def stats(tensor: Any) -> Stats | None:
     var, mean = torch.var_mean(some, correction=0)
     zero = 1.0 - torch.count_nonzero(some).item() / some.numel()
     least, most = float(low), float(high)
-    finite = 1.0
-    if not (math.isfinite(least) and math.isfinite(most)):
-        finite = float(torch.isfinite(some).float().mean())
-        finite = min(finite, 1.0 - 1.0 / values.numel())
-    return Stats(least, most, float(mean), math.sqrt(max(0.0, float(var))), finite, zero, values.numel())
+    deviation = math.sqrt(max(0.0, float(var)))
+    if math.isfinite(least) and math.isfinite(most):
+        return Stats(least, most, float(mean), deviation, 1.0, zero, values.numel())
+    finite = min(float(torch.isfinite(some).float().mean()), 1.0 - 1.0 / values.numel())
+    broken = ~torch.isfinite(values).reshape(len(values) if values.dim() else 1, -1)
+    at, bad = int(broken.reshape(-1).int().argmax()), int(broken.any(1).sum())
+    return Stats(least, most, float(mean), deviation, finite, zero, values.numel(), at, bad)
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -163,6 +165,40 @@ def norms(group: list[Tensor]) -> list[float]:
     return found
 
 
+INTAKES = frozenset(
+    "linear conv1d conv2d conv3d matmul mm addmm lstm gru rnn_tanh rnn_relu multi_head_attention_forward".split()
+)
+WIDTH = 1024
+
+
+def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
+    """Fills an Intake in from what came to the layer; returns whether its numbers could be read."""
+    values = plain(data)
+    if values is None or not values.is_floating_point() or not values.dim() or not values.numel():
+        return False
+    record.shape, record.stats = tuple(values.shape), stats(values)
+    if values.dim() == 1:
+        values = values.unsqueeze(0)
+    images = call.startswith("conv") and values.dim() == int(call[4]) + 2
+    record.examples, record.features = len(values), values.shape[1 if images else -1]
+    values = values[:: max(1, values.numel() // 1_000_000)]
+    if len(values) > 1:
+        record.identical = bool((values == values[:1]).all())
+    rows = (values.movedim(1, -1) if images else values).reshape(-1, record.features)
+    rows = rows[:, :: -(-record.features // WIDTH)]
+    rows = rows[:: max(1, rows.numel() // (4 * SAMPLE))].float()
+    low, high = torch.aminmax(rows, dim=0)
+    var, mean = torch.var_mean(rows, dim=0, correction=0)
+    record.low, record.high, record.mean, record.std = low.tolist(), high.tolist(), mean.tolist(), var.sqrt().tolist()
+    record.typical = rows.abs().median(0).values.tolist()
+    record.zeros = (rows == 0).float().mean(0).tolist()
+    record.integral = bool((rows == rows.round()).all())
+    if 0 <= float(low.min()) and 0 < float(high.max()) <= 1.001 / 255:
+        steps = rows * 65_025
+        record.twice = bool((steps - steps.round()).abs().max() < 0.02) and bool((steps.round() % 255 != 0).any())
+    return True
+
+
 # -- losses ----------------------------------------------------------------------------------------------------------
 
 CLASS_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss")
@@ -212,6 +248,7 @@ def measure_loss(record: Loss, arguments: dict[str, Any]) -> None:
             record.integral = (
                 bool((distinct == distinct.round()).all()) if values.is_floating_point() else True
             )
+            _measure_targets(record, values.reshape(-1)[:4096].cpu())
     readable, labels = plain(prediction), plain(target)
     if (
         record.function in CLASS_LOSSES
@@ -220,6 +257,16 @@ def measure_loss(record: Loss, arguments: dict[str, Any]) -> None:
         and readable.is_floating_point()
     ):
         _measure_classes(record, readable, labels)
+
+
+def _measure_targets(record: Loss, values: Tensor) -> None:
+    if record.function in CLASS_LOSSES or record.target is None or record.target.finite < 1:
+        return
+    if record.integral and 0 <= record.target.min and record.target.max < 1000:
+        record.counts = torch.bincount(values.long()).tolist()
+    if values.is_floating_point():
+        levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+        record.quantiles = tuple(torch.quantile(values.float(), levels).tolist())
 
 
 def _measure_classes(record: Loss, prediction: Tensor, target: Tensor | None) -> None:

@@ -51,7 +51,9 @@ class Stats(NamedTuple):
     std: float
     finite: float  #: share of values that are finite
     zero: float  #: share of values that are exactly 0
-    count: int  #: number of values
+    size: int  #: number of values
+    at: int = -1  #: flat index of the first value that is not finite
+    bad: int = 0  #: entries of the first dimension (examples) with such a value
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ class Loader:
     place: Place | None = None  #: where it was iterated over first
     indices: str = ""  #: digest of a Subset's indices, "" if it is not a Subset
     passes: int = 0  #: times that an iteration over it began
+    begun: int = 0  #: batches before the latest of these began
     ended: int = 0  #: times that it ran to its end
     batches: int = 0
     trained: int = 0  #: batches that were followed by a backward before the next batch
@@ -215,6 +218,10 @@ class Loss:
     # targets in general:
     distinct: int = 0  #: number of distinct values among the first 4,096 targets
     integral: bool = False  #: all of these are whole numbers
+    quantiles: tuple[float, ...] = ()  #: 5, 25, 50, 75 and 95 % of these, of floating targets
+    counts: list[int] = field(
+        default_factory=list
+    )  #: of 0, 1, 2, ... among these, where all are whole numbers from 0 to 999
 
 
 @dataclass(slots=True)
@@ -249,6 +256,12 @@ class Forward:
     output: tuple[int, ...] = ()  #: shape of the first tensor that came out
     output_grad: bool = False
     stats: Stats | None = None  #: of the first tensor that it received
+    loader: int = -1  #: uid of the loader that gave the latest batch before
+    batch: int = -1  #: number of that batch in its pass over the loader, from 0 on
+    others: dict[str, Stats] = field(
+        default_factory=dict
+    )  #: position -> numbers of further tensors that it received, if not finite
+    output_bad: bool = False  #: values that are not finite went in and came out
     examples: list[int] = field(
         default_factory=list
     )  #: fingerprints of the examples of the batch, at most 512
@@ -271,6 +284,36 @@ class Layer:
     gave: Stats | None = None
     dead: float | None = None  #: share of units (features, channels) whose output is 0 for the whole batch
     saturated: float | None = None  #: share of values of a sigmoid or tanh with a derivative under 0.01
+
+
+@dataclass(slots=True)
+class Intake:
+    """Data that came to a layer with trainable weights before any other layer with parameters changed them.
+
+    From deep steps, and of layers known from there also from sampled ones (at most 60 of a layer). Of wide data every
+    n-th feature is there, and of many examples every n-th.
+    """
+
+    order: int
+    step: int
+    call: str  #: linear, conv2d, matmul, lstm, ...
+    op: int = -1  #: index of the operation, in deep steps
+    operand: int = 0  #: which of its operands the data are
+    module: int = -1
+    place: Place | None = None  #: where the layer was called, in deep steps
+    shape: tuple[int, ...] = ()
+    features: int = 0  #: size of the dimension of the features (channels of images)
+    examples: int = 0
+    stats: Stats | None = None
+    low: list[float] = field(default_factory=list)  #: of each feature: smallest value, and so on
+    high: list[float] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
+    typical: list[float] = field(default_factory=list)  #: median of the absolute values
+    zeros: list[float] = field(default_factory=list)  #: share of values that are 0
+    identical: bool = False  #: all examples (of at least two) are equal
+    integral: bool = False  #: all values are whole numbers
+    twice: bool = False  #: all values are multiples of 1/255/255, up to 1/255, and not of 1/255
 
 
 @dataclass(slots=True)
@@ -350,13 +393,16 @@ class Birth:
     """The first number of a run that is not finite."""
 
     step: int
-    kind: str  #: input, forward, loss, gradient, parameter
+    kind: str  #: input, target, forward, loss, gradient, parameter
     name: str = ""  #: operation or node, or parameter
     op: int = -1
     module: int = -1
     place: Place | None = None
     inputs: list[Stats] = field(default_factory=list)  #: of the operation that made it
     order: int = 0
+    shape: tuple[int, ...] = ()  #: of the data, where kind is input or target and the graph told so
+    loader: int = -1  #: uid of the loader that gave the latest batch
+    batch: int = -1  #: number of that batch in its pass
 
 
 @dataclass(slots=True)
@@ -384,6 +430,7 @@ class Observation:
     counts: dict[str, int] = field(default_factory=dict)  #: number of each kind of event, and of "forward"
     forwards: list[Forward] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
+    intakes: list[Intake] = field(default_factory=list)
     backwards: list[Backward] = field(default_factory=list)  #: of deep and sampled steps
     backward_count: int = 0
     steps: list[Step] = field(default_factory=list)  #: of deep and sampled steps
@@ -475,10 +522,53 @@ class Observation:
 
 #: Operations that hand values on: what stands before one of them still adjoins what stands behind it.
 PASSIVE = frozenset(
-    """view view_as reshape reshape_as flatten unflatten squeeze unsqueeze contiguous clone to type type_as float double half
-    bfloat16 cpu cuda transpose permute movedim swapaxes t T mT getitem select narrow index_select dropout alpha_dropout
-    requires_grad_ identity chunk split unbind expand expand_as detach_none masked_select swapdims moveaxis index take_along_dim
-    """.split()
+    [
+        "view",
+        "view_as",
+        "reshape",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "clone",
+        "to",
+        "type",
+        "type_as",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "cpu",
+        "cuda",
+        "transpose",
+        "permute",
+        "movedim",
+        "swapaxes",
+        "t",
+        "T",
+        "mT",
+        "getitem",
+        "select",
+        "narrow",
+        "index_select",
+        "dropout",
+        "alpha_dropout",
+        "requires_grad_",
+        "identity",
+        "chunk",
+        "split",
+        "unbind",
+        "expand",
+        "expand_as",
+        "detach_none",
+        "masked_select",
+        "swapdims",
+        "moveaxis",
+        "index",
+        "take_along_dim",
+    ]
 )
 
 
@@ -518,7 +608,7 @@ def _record(kind: Any, value: Any) -> Any:
         return tuple(value)
     if isinstance(kind, type) and issubclass(kind, tuple):
         return kind(*value)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = _hints(kind)
         return kind(**{name: _record(hints[name], entry) for name, entry in value.items() if name in hints})
     return value

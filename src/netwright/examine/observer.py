@@ -19,9 +19,11 @@ import os
 import random
 import sys
 import time
+import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ from torch.nn.modules import module as nn_module
 from torch.optim import optimizer as torch_optimizer
 
 from netwright.examine import measure
+from netwright.examine.examination import StopExamination
 from netwright.examine.observation import (
     Backward,
     Birth,
@@ -37,6 +40,7 @@ from netwright.examine.observation import (
     Evaluation,
     Event,
     Forward,
+    Intake,
     Layer,
     Loader,
     Loss,
@@ -59,16 +63,14 @@ DEEP_BACKWARDS = 40  # a program that accumulates gradients over more than this 
 SAMPLED_STEPS = 20
 EVERY = 50
 MOST_EVENTS = 400
+MOST_IDLE_EVENTS = 64  # of one kind; later ones are only counted while idle
 MOST_RECORDS = 4_000
 DEEP_EVALUATIONS = 3  # per place that begins one
 DEEP_EVALUATION_BATCHES = 3
 MOST_EXAMPLES = 20_000
+MOST_INTAKES = 60  # of one layer
 
 _compiling: Callable[[], bool] = torch.compiler.is_compiling
-
-
-class StopExamination(BaseException):
-    """Ends the examined program when nothing more is to be learned early (`--stop-after`)."""
 
 
 class _Token:
@@ -116,7 +118,7 @@ class Observer:
         self._tokens: deque[tuple[int, weakref.ref[_Token]]] = deque()
         self._backward_depth = 0
         self._step_depth = 0
-        self._backwards_since: dict[int, int] = {}
+        self._backwards_at: dict[int, int] = {}
         self._deep_until = DEEP_STEPS
         self._used: dict[int, tuple[int, int]] = {}
         self._piled: set[int] = set()
@@ -132,6 +134,7 @@ class Observer:
         self._forward: Forward | None = None
         self._last_forward: dict[int, Forward] = {}
         self._layers_seen: set[int] = set()
+        self._intakes: dict[Any, int] = {}
         self._examples = {True: 0, False: 0}
         self._last_loader = -1
         self._compiled = False
@@ -144,6 +147,8 @@ class Observer:
         self._random_seen: dict[str, Any] = {}
         self._random_drawn: dict[str, bool] = {}
         self._nan_checked = False
+        self._late_clip = False
+        self._traced_nodes: list[tuple[str, int]] = []
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class Observer:
         self._pending.clear()
         self.trace.forget()
         for known in (self._modules, self._built, self._parameters, self._optimizers, self._loaders):
-            known.clear()  # type: ignore[attr-defined]
+            known.clear()
         self._live.clear()
         self._tokens.clear()
         _WATCHING[:] = [entry for entry in _WATCHING if entry() is not self]
@@ -309,16 +314,16 @@ class Observer:
         wrap(nn.Module, "zero_grad", lambda original: self._around(original, "zero_grad"))
         wrap(torch_optimizer.Optimizer, "__init__", self._around_optimizer_init)
         wrap(torch_optimizer.Optimizer, "zero_grad", lambda original: self._around(original, "zero_grad"))
-        for owner in (torch.no_grad, torch.inference_mode):
-            wrap(owner, "__enter__", self._around_no_grad)
+        for context in (torch.no_grad, torch.inference_mode):
+            wrap(context, "__enter__", self._around_no_grad)
         wrap(torch.set_grad_enabled, "__init__", self._around_set_grad)
         wrap(torch, "compile", self._around_compile)
         clip = sys.modules.get("torch.nn.utils.clip_grad")
         for owner in filter(None, (clip, torch.nn.utils)):
             for name in ("clip_grad_norm_", "clip_grad_value_"):
-                wrap(owner, name, lambda original: self._around(original, "clip"))
+                wrap(owner, name, self._around_clip)
         if clip is not None:  # for a name that the program imported before
-            wrap(clip, "_clip_grads_with_norm_", lambda original: self._around(original, "clip_inner"))
+            wrap(clip, "_clip_grads_with_norm_", self._around_clip)
         wrap(torch.amp.GradScaler, "unscale_", lambda original: self._around(original, "unscale"))
         wrap(torch.amp.GradScaler, "scale", lambda original: self._around(original, "scale"))
         wrap(torch.amp.GradScaler, "step", lambda original: self._around(original, "scaler_step"))
@@ -340,9 +345,13 @@ class Observer:
 
     def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            if not self.recording or _compiling() or self.muted:
+            if not self.recording or self.muted or _compiling():
                 return original(*args, **kwargs)
-            self.guard(self._called, kind, args, original)
+            counts = self.observation.counts
+            if self.level == IDLE and counts.get(kind, 0) >= MOST_IDLE_EVENTS:
+                counts[kind] += 1
+                return original(*args, **kwargs)
+            self.guard(self._called, kind, original, args)
             self._mode_off()
             try:
                 return original(*args, **kwargs)
@@ -353,19 +362,91 @@ class Observer:
 
         return wrapped
 
-    def _called(self, kind: str, args: tuple[Any, ...], original: Any) -> None:
+    def _called(self, kind: str, original: Any, args: tuple[Any, ...]) -> None:
         counts = self.observation.counts
         if counts.get(kind, 0) >= MOST_EVENTS:
             counts[kind] += 1
             return
-        frame = sys._getframe(3)
-        while frame.f_back is not None and self.places.kind(frame.f_code) in (TORCH, OPTIM):
-            if kind == "clip_inner" and frame.f_code.co_name == "clip_grad_norm_":
-                kind = "clip"
-            frame = frame.f_back
-        if kind == "clip_inner":
-            return
-        self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind))
+        detail: dict[str, Any] = {}
+        if kind in ("scale", "unscale", "scaler_step") and self.level != IDLE:
+            detail["enabled"] = bool(getattr(args[0], "_enabled", True))
+            scale = getattr(args[0], "_scale", None)
+            detail["scale"] = float(scale) if scale is not None else getattr(args[0], "_init_scale", 1.0)
+        self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind), **detail)
+
+    # -- clipping --------------------------------------------------------------------------------------------------
+
+    def _around_clip(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        inner = original.__name__ == "_clip_grads_with_norm_"
+
+        def clip(*args: Any, **kwargs: Any) -> Any:
+            if not self.recording or _compiling() or self.muted:
+                return original(*args, **kwargs)
+            if inner and sys._getframe(1).f_code.co_name != "clip_grad_norm_":
+                return original(*args, **kwargs)
+            counts = self.observation.counts
+            if self.level == IDLE or counts.get("clip", 0) >= MOST_EVENTS:
+                counts["clip"] = counts.get("clip", 0) + 1
+            else:
+                if args and isinstance(args[0], types.GeneratorType):  # can be read once only
+                    held = list(args[0])
+                    args = ((entry for entry in held), *args[1:])
+                elif isinstance(kwargs.get("parameters"), types.GeneratorType):
+                    held = list(kwargs["parameters"])
+                    kwargs["parameters"] = (entry for entry in held)
+                else:
+                    held = args[0] if args else kwargs.get("parameters")
+                self.guard(self._clipping, original.__name__, held, args, kwargs)
+                del held
+            self._mode_off()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._mode_on()
+
+        return clip
+
+    def _clipping(self, name: str, held: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Notes what gradients a clipping finds: none, zeros, ones that a step has used already, or fresh ones."""
+        observation = self.observation
+        given = [held] if isinstance(held, Tensor) else held if isinstance(held, (list, tuple)) else []
+        limit = args[1] if len(args) > 1 else kwargs.get("max_norm", kwargs.get("clip_value"))
+        place = self.places.here(3)
+        with_grad = [entry for entry in given if isinstance(entry, Tensor) and entry.grad is not None]
+        sizes = measure.norms([entry.grad for entry in with_grad if entry.grad is not None])
+        uids: set[int] = set()
+        used = fresh = 0
+        for entry in given:
+            known = self._parameters.get(id(entry))
+            if known is not None and known[0]() is entry:
+                uids.add(known[1])
+        for entry, size in zip(with_grad, sizes):
+            known = self._parameters.get(id(entry))
+            if size == 0 or entry.grad is None:
+                continue
+            if known is not None and self._used.get(known[1]) == (id(entry.grad), entry.grad._version):
+                used += 1
+            else:
+                fresh += 1
+        owners = [one.uid for one in observation.optimizers if uids & set(one.parameters)]
+        waiting = max((observation.backward_count - self._backwards_at.get(uid, 0) for uid in owners), default=0)
+        self.event(
+            "clip",
+            place,
+            function=name.strip("_").replace("clip_grads_with_norm", "clip_grad_norm") + "_",
+            limit=float(limit) if isinstance(limit, (int, float, Tensor)) else None,
+            given=len(given),
+            empty=len(given) - used - fresh,
+            used=used,
+            fresh=fresh,
+            norm=math.sqrt(sum(size * size for size in sizes)),
+            parameters=sorted(uids)[:64],
+            optimizers=owners,
+            backwards=waiting,
+        )
+        if owners and not waiting and not self._late_clip and observation.step_count:
+            self._late_clip = True  # a clipping that nothing went before: the rules look once more
+            self._moment("step")
 
     # -- backward --------------------------------------------------------------------------------------------------
 
@@ -385,7 +466,9 @@ class Observer:
             finally:
                 self._mode_on()
                 self._backward_depth -= 1
-            if self.recording:
+            if self.recording and (
+                record is not None or self.observation.backward_count in (DEEP_BACKWARDS, 100)
+            ):
                 self.guard(self._after_backward, record)
             return result
 
@@ -418,7 +501,6 @@ class Observer:
                 if len(self._tokens) > 4_000:
                     self._tokens.popleft()
         observation.backward_count += 1
-        self._backwards_since = {key: count + 1 for key, count in self._backwards_since.items()}
         if self._last_loader >= 0:
             observation.loaders[self._last_loader].trained += 1
             self._last_loader = -1
@@ -561,8 +643,9 @@ class Observer:
             ]
             if any(entry.op < 0 and entry.stats and entry.stats.finite < 1 for entry in early.inputs):
                 birth.kind = "input"
-        elif loss.grad_fn is not None:
+        elif loss.grad_fn is not None and not self._birth_in_data(birth, loss):
             self._birth_in_graph(birth, loss)
+        birth.loader, birth.batch = self._batch()
         observation.births.append(birth)
 
     def _lap(self) -> Iterator[Op]:
@@ -573,6 +656,34 @@ class Observer:
         if operand.stats is not None:
             return operand.stats
         return self.observation.ops[operand.op].stats if operand.op >= 0 else None
+
+    def _birth_in_data(self, birth: Birth, loss: Tensor) -> bool:
+        """Finds data that were not finite among what the graph saved, where nothing but data and weights lies before."""
+        for node in reversed(_nodes(loss.grad_fn)):
+            saved = {
+                name: value
+                for name in dir(node)
+                if name.startswith("_saved_") and isinstance(value := _attribute(node, name), Tensor)
+            }
+            bad = {name: value for name, value in saved.items() if name != "_saved_result" and not _finite(value)}
+            if not bad:
+                continue
+            before = [following for following, _ in node.next_functions]
+            name, value = next(iter(bad.items()))
+            if "_saved_target" in bad and _finite(saved.get("_saved_self")):
+                birth.kind, value = "target", bad["_saved_target"]
+            elif all(map(_leads_to_leaves, before)):
+                birth.kind = "input"
+            elif len(before) == 1 and before[0] is not None and before[0].name().startswith(("Sub", "Rsub")):
+                if all(following is not None for following, _ in before[0].next_functions):
+                    return False
+                birth.kind = "target"
+            else:
+                return False
+            birth.name, birth.shape = node.name(), tuple(value.shape)
+            birth.inputs = [numbers for numbers in (measure.stats(value),) if numbers is not None]
+            return True
+        return False
 
     def _birth_in_graph(self, birth: Birth, loss: Tensor) -> None:
         nodes = _nodes(loss.grad_fn)
@@ -590,8 +701,6 @@ class Observer:
                     op = self.observation.ops[known[1]]
                     birth.op, birth.module, birth.place, birth.name = op.index, op.module, op.place, op.name
                 return
-
-    _traced_nodes: list[tuple[str, int]] = []
 
     # -- optimizers ------------------------------------------------------------------------------------------------
 
@@ -668,7 +777,7 @@ class Observer:
         place = self.places.here(4)
         known.step_place = known.step_place or place
         record = Step(self.tick(), observation.step_count, uid, _rates(optimizer), place)
-        record.backwards = self._backwards_since.get(uid, observation.backward_count)
+        record.backwards = observation.backward_count - self._backwards_at.get(uid, 0)
         record.sampled = True
         tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         sizes = iter(measure.norms([tensor.grad for tensor in tensors if tensor.grad is not None]))
@@ -708,18 +817,18 @@ class Observer:
         entry = self._optimizers.get(id(optimizer))
         if entry is not None:
             observation.optimizers[entry[1]].steps += 1
-            self._backwards_since[entry[1]] = 0
+            self._backwards_at[entry[1]] = observation.backward_count
         self._stepped = True
         observation.step_count = count = observation.step_count + 1
-        if self.level != IDLE or count >= SAMPLED_STEPS:
+        if self.level != IDLE or count % EVERY == 0 or count < self._deep_until:
             self.guard(self._new_lap, count)
-        if self._next_moments:
-            self.guard(self._step_moments, count)
+            if self._next_moments:
+                self.guard(self._step_moments, count)
         if self.stop_steps is not None and count >= self.stop_steps:
             raise StopExamination(f"stopped after {count} steps")
 
     def _measure_after_step(self, optimizer: Any, record: Step) -> None:
-        references = {uid: reference for uid, reference in self._live}
+        references = dict(self._live)
         changed: list[tuple[int, float, Tensor]] = []
         for uid, copy, size in self._pending:
             tensor = references[uid]() if uid in references else None
@@ -895,7 +1004,8 @@ class Observer:
             uid = len(self.observation.loaders)
             self.observation.loaders.append(self._loader_record(uid, loader))
             entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
-        self.observation.loaders[entry[1]].passes += 1
+        known = self.observation.loaders[entry[1]]
+        known.passes, known.begun = known.passes + 1, known.batches
         if len(self._loader_of_iterator) > 1000:
             self._loader_of_iterator.clear()
         self._loader_of_iterator[id(iterator)] = entry[1]
@@ -1087,6 +1197,8 @@ class Observer:
             self._forward_begins(uid, module, args)
         self.stack.append(uid)
         self._shapes = [tuple(entry.shape) for entry in measure.tensors(args)]
+        if self.level == SAMPLED and uid in self._intakes and torch.is_grad_enabled():
+            self._module_intake(uid, args)
         if _has_fast_path(module):
             self._fast_depth += 1
         self._set_trace()
@@ -1095,10 +1207,8 @@ class Observer:
         observation = self.observation
         observation.counts["forward"] = observation.counts.get("forward", 0) + 1
         self._forward = None
-        if (
-            isinstance(module, nn.modules.loss._Loss)
-            or not observation.modules[uid].parameters
-            and not observation.modules[uid].children
+        if isinstance(module, nn.modules.loss._Loss) or (
+            not observation.modules[uid].parameters and not observation.modules[uid].children
         ):
             return
         grad = torch.is_grad_enabled()
@@ -1111,6 +1221,8 @@ class Observer:
                 record.stats = (
                     measure.stats(first) if evaluation is None or evaluation.forwards <= 20 else None
                 )
+                if record.stats is not None:
+                    self._other_inputs(record, args)
                 if self._examples[grad] < MOST_EXAMPLES:
                     record.examples = measure.fingerprints(first)
                     self._examples[grad] += len(record.examples)
@@ -1118,6 +1230,21 @@ class Observer:
             observation.forwards.append(record)
         self._forward = record
         self._last_forward[uid] = record
+
+    def _other_inputs(self, record: Forward, args: tuple[Any, ...]) -> None:
+        record.loader, record.batch = self._batch()
+        for number, entry in enumerate(list(measure.tensors(args))[1:5], 1):
+            if entry.is_floating_point():
+                numbers = measure.stats(entry)
+                if numbers is not None and numbers.finite < 1:
+                    record.others[str(number)] = numbers
+
+    def _batch(self) -> tuple[int, int]:
+        """Returns the uid of the loader that gave the latest batch, and the batch's number in its pass; -1 for none."""
+        if self._last_loader < 0:
+            return -1, -1
+        known = self.observation.loaders[self._last_loader]
+        return known.uid, known.batches - known.begun - 1
 
     def _evaluating(self, record: Forward, uid: int) -> Evaluation:
         seen = self._evaluation
@@ -1185,6 +1312,8 @@ class Observer:
             result = measure.first_tensor(out)
             if result is not None:
                 record.output, record.output_grad = tuple(result.shape), result.requires_grad
+                if record.others or (record.stats is not None and record.stats.finite < 1):
+                    record.output_bad = any(not _finite(entry) for entry in measure.tensors(out))
         seen = self._evaluation
         if (
             seen is not None
@@ -1237,6 +1366,46 @@ class Observer:
             numbers = measure.stats(result)
             record.value = numbers.min if numbers else None
 
+    def intake_seen(self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Notes the data that come to a layer with trainable weights, if no layer with parameters stands before it."""
+        if not any(entry.source == "parameter" and entry.grad for entry in op.inputs):
+            return
+        number = next(
+            (
+                number
+                for number, entry in enumerate(op.inputs)
+                if not entry.grad and entry.source in ("unknown", "op") and entry.dtype.startswith(("float", "bfloat"))
+            ),
+            None,
+        )
+        data = [entry for entry in (*args, *kwargs.values()) if isinstance(entry, Tensor)]
+        key = op.module if op.module >= 0 else op.place
+        if number is None or number >= len(data) or self._intakes.get(key, 0) >= MOST_INTAKES:
+            return
+        before = (
+            [self.observation.ops[op.inputs[number].op], *self.observation.ancestors(self.observation.ops[op.inputs[number].op])]
+            if op.inputs[number].op >= 0
+            else []
+        )
+        if any(entry.source in ("parameter", "leaf") for made in before for entry in made.inputs):
+            return
+        record = Intake(self.tick(), op.step, op.name, op.index, number, op.module, op.place)
+        if measure.measure_intake(record, data[number], op.name):
+            self._intakes[key] = self._intakes.get(key, 0) + 1
+            self.observation.intakes.append(record)
+
+    def _module_intake(self, uid: int, args: tuple[Any, ...]) -> None:
+        known = next(entry for entry in self.observation.intakes if entry.module == uid)
+        layer = self.observation.modules[uid]
+        if not layer.torch or layer.children:
+            return  # what it is given is not what its operation took
+        if not args or not isinstance(args[0], Tensor) or args[0].requires_grad or self._intakes[uid] >= MOST_INTAKES:
+            return
+        self._intakes[uid] += 1
+        record = Intake(self.tick(), self.observation.step_count, known.call, module=uid)
+        if measure.measure_intake(record, args[0], known.call):
+            self.observation.intakes.append(record)
+
     def op_seen(self, op: Op, results: list[Tensor], loss: Loss | None) -> None:
         """Called by the trace for each operation: what follows from it for the other records."""
         if loss is not None:
@@ -1264,7 +1433,7 @@ class Observer:
             if operand.source == "parameter":
                 return int(operand.parameter)
             made = self.observation.made(operand)
-            if made is None or made.name not in ("data", "detach", "view", "getitem") and not made.inplace:
+            if made is None or (made.name not in ("data", "detach", "view", "getitem") and not made.inplace):
                 return -1
             operand = made.inputs[0] if made.inputs else None
         return -1
@@ -1364,7 +1533,8 @@ def _masked(op: Op) -> bool:
 
 def _nodes(root: Any, most: int = 5_000) -> list[Any]:
     """Returns the nodes of a graph in an order that depends on its structure only, the last one first."""
-    found, seen, queue = [], {root}, deque([root])
+    found: list[Any] = []
+    seen, queue = {root}, deque([root])
     while queue and len(found) < most:
         node = queue.popleft()
         found.append(node)
@@ -1375,8 +1545,24 @@ def _nodes(root: Any, most: int = 5_000) -> list[Any]:
     return found
 
 
+def _attribute(node: Any, name: str) -> Any:
+    try:
+        return getattr(node, name)
+    except Exception:
+        return None
+
+
+def _leads_to_leaves(node: Any, depth: int = 3) -> bool:
+    """Returns whether nothing but a parameter, perhaps turned or viewed, lies behind a node."""
+    if node is None or node.name() == "torch::autograd::AccumulateGrad":
+        return True
+    turned = node.name().startswith(("T", "Transpose", "View", "Permute", "Expand", "ToCopy", "Unsqueeze"))
+    return depth > 0 and turned and all(_leads_to_leaves(following, depth - 1) for following, _ in node.next_functions)
+
+
 def _saved(node: Any) -> tuple[list[Tensor], list[Tensor]]:
-    inside, outside = [], []
+    inside: list[Tensor] = []
+    outside: list[Tensor] = []
     for name in dir(node):
         if name.startswith("_saved_"):
             try:

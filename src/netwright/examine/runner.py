@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from netwright.errors import NetwrightError
-from netwright.examine.examination import Examination, Session
+from netwright.examine.examination import Examination, Session, StopExamination
 from netwright.finding import Finding
 
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
@@ -71,7 +71,7 @@ def run_script(
         code = _compiled(file.read(), name)
     main = types.ModuleType("__main__")
     main.__file__ = os.path.abspath(name)
-    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", name)  # type: ignore[assignment]
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", name)
     main.__dict__.update(__builtins__=__builtins__, __cached__=None, __annotations__={})
     # As for `python folder`: the folder itself is on the path.
     folder = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(name))
@@ -161,9 +161,9 @@ def _executed(code: types.CodeType, main: types.ModuleType) -> tuple[str, int, B
         return "signal", 130, error
     except Terminated:
         return "signal", 143, None
+    except StopExamination:
+        return "stopped", 0, None
     except BaseException as error:
-        if type(error).__name__ == "StopExamination":
-            return "stopped", 0, None
         return "crash", 1, error
     return "end", 0, None
 
@@ -216,7 +216,7 @@ class _After(importlib.abc.MetaPathFinder):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None:
             return None
-        spec.loader = _Loader(spec.loader, self.call)  # type: ignore[arg-type]
+        spec.loader = _Loader(spec.loader, self.call)
         return spec
 
 
@@ -267,7 +267,7 @@ def _exits(session: Session, on_end: Callable[[Examination], int | None] | None)
             status = wanted if wanted is not None else status
         original(status)
 
-    os._exit = _exit  # type: ignore[assignment]
+    os._exit = _exit
     try:
         yield
     finally:
@@ -288,8 +288,6 @@ def _signals(
         raise Terminated
 
     def late(number: int, frame: Any) -> None:
-        from netwright.examine.observer import StopExamination
-
         signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
         signal.signal(signal.SIGALRM, too_late)
         raise StopExamination(f"stopped after {seconds:g} seconds")

@@ -39,12 +39,61 @@ LEAVING = frozenset(
 )
 GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 SKIPPED = frozenset(
-    """backward register_hook retain_grad size dim numel len stride storage is_contiguous is_floating_point is_complex
-    data_ptr get_device element_size nelement ndimension repr format hash str iter dir reduce_ex reduce deepcopy
-    is_set_to is_shared share_memory pin_memory is_pinned is_same_size is_signed is_conj is_neg is_inference
-    manual_seed set_rng_state get_rng_state seed initial_seed register_post_accumulate_grad_hook result_type can_cast
-    is_nonzero storage_offset untyped_storage random uniform normal bernoulli_ no_grad broadcast_shapes
-    """.split()
+    [
+        "backward",
+        "register_hook",
+        "retain_grad",
+        "size",
+        "dim",
+        "numel",
+        "len",
+        "stride",
+        "storage",
+        "is_contiguous",
+        "is_floating_point",
+        "is_complex",
+        "data_ptr",
+        "get_device",
+        "element_size",
+        "nelement",
+        "ndimension",
+        "repr",
+        "format",
+        "hash",
+        "str",
+        "iter",
+        "dir",
+        "reduce_ex",
+        "reduce",
+        "deepcopy",
+        "is_set_to",
+        "is_shared",
+        "share_memory",
+        "pin_memory",
+        "is_pinned",
+        "is_same_size",
+        "is_signed",
+        "is_conj",
+        "is_neg",
+        "is_inference",
+        "manual_seed",
+        "set_rng_state",
+        "get_rng_state",
+        "seed",
+        "initial_seed",
+        "register_post_accumulate_grad_hook",
+        "result_type",
+        "can_cast",
+        "is_nonzero",
+        "storage_offset",
+        "untyped_storage",
+        "random",
+        "uniform",
+        "normal",
+        "bernoulli_",
+        "no_grad",
+        "broadcast_shapes",
+    ]
 )
 #: Names of the arguments of functions that are written in C++ and so have no signature.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -68,8 +117,32 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Operations whose operands are measured, because a number near the edge of their domain matters.
 EDGED = frozenset(
-    "log log2 log10 log1p sqrt rsqrt div rdiv reciprocal pow norm std var exp acos asin atanh xlogy logit".split()
+    [
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "div",
+        "rdiv",
+        "reciprocal",
+        "pow",
+        "norm",
+        "std",
+        "var",
+        "exp",
+        "acos",
+        "asin",
+        "atanh",
+        "xlogy",
+        "logit",
+    ]
 )
+
+
+#: Operations by which data come into torch, or are filled: looked at for numbers that are not finite.
+ENTRANCES = frozenset(["tensor", "as_tensor", "from_numpy", "full", "where", "masked_fill", "stack"])
 
 
 def canonical(func: Any) -> tuple[str, bool] | None:
@@ -251,17 +324,40 @@ class Trace(TorchFunctionMode):
                 place=place,
                 caller=caller,
             )
+            if name in measure.INTAKES and grad:
+                observer.guard(observer.intake_seen, op, args, kwargs)
             if results:
                 op.shape, op.dtype = tuple(results[0].shape), str(results[0].dtype)[6:]
                 if deep and self.lap_measured < MOST_MEASURED_A_LAP and name not in QUIET:
                     self.lap_measured += 1
                     op.stats = measure.stats(results[0])
+                elif not deep and (name in EDGED or name in ENTRANCES) and results[0].is_floating_point():
+                    numbers = measure.stats(results[0])  # where data are prepared: not the numbers, only whether
+                    if numbers is not None and numbers.finite < 1:
+                        op.options["finite"] = numbers.finite
+            if grad and not stack:
+                self.measure_data(op, [*args, *kwargs.values()])
             observation.ops.append(op)
             for result in results:
                 self.makers[id(result)] = (weakref.ref(result), op.index, None)
             if name in ("setitem", "set_data") and args and isinstance(args[0], Tensor):
                 self.makers[id(args[0])] = (weakref.ref(args[0]), op.index, None)
             observer.op_seen(op, results, loss)
+
+    def measure_data(self, op: Op, values: list[Any]) -> None:
+        """Measures what comes from outside to an operation after the network: most of all, targets."""
+        given: list[Tensor] = []
+        for value in values:
+            if isinstance(value, Tensor):
+                given.append(value)
+            elif isinstance(value, (tuple, list)):
+                given.extend(entry for entry in value[:64] if isinstance(entry, Tensor))
+        if len(given) == len(op.inputs):
+            for operand, value in zip(op.inputs, given):
+                if operand.stats is None and not operand.grad and operand.source in ("unknown", "op"):
+                    if self.lap_measured < MOST_MEASURED_A_LAP:
+                        self.lap_measured += 1
+                        operand.stats = measure.stats(value)
 
     def operands(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -317,7 +413,21 @@ class Trace(TorchFunctionMode):
 
 #: Results that are not measured: nothing new is in them.
 QUIET = frozenset(
-    "view reshape flatten permute transpose squeeze unsqueeze contiguous t expand detach data clone".split()
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "permute",
+        "transpose",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "t",
+        "expand",
+        "detach",
+        "data",
+        "clone",
+    ]
 )
 
 

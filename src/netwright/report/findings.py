@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -37,12 +37,17 @@ def print_findings(
     stream: TextIO | None = None,
 ) -> None:
     """Prints the report; the text is the same with and without colour. `stream`: None is standard error."""
+    print_lines(lines(examination, rules=rules, line_of=line_of or _no_line), stream=stream or sys.stderr)
+
+
+def print_lines(lines: Iterable[Line], *, stream: TextIO) -> None:
+    """Prints lines as they are, in colour where the stream is a terminal and NO_COLOR is not set."""
     import rich.text
 
     from netwright.report.terminal import _console
 
-    console = _console(stream or sys.stderr)
-    for line in lines(examination, rules=rules, line_of=line_of or _no_line):
+    console = _console(stream)
+    for line in lines:
         text = rich.text.Text()
         for piece, style in line:
             text.append(figures.printable(piece), style)
@@ -59,7 +64,11 @@ def lines(
     """Yields the lines of the report."""
     attached = {entry["code"]: entry for entry in examination.get("attached") or []}
     yield ()
-    yield (("netwright examined ", "dim"), (str(examination["script"]), "bold"), (_how_far(examination), "dim"))
+    yield (
+        ("netwright examined ", "dim"),
+        (str(examination["script"]), "bold"),
+        (_how_far(examination), "dim"),
+    )
     yield ()
     if examination.get("crash"):
         yield from _crash(examination["crash"], line_of)
@@ -74,7 +83,9 @@ def _no_line(file: str, line: int) -> str:
 
 def _how_far(examination: Mapping[str, Any]) -> str:
     steps = examination["steps"]
-    text = f": {steps:,} optimizer step{'' if steps == 1 else 's'} in {figures.duration(examination['seconds'])}"
+    text = (
+        f": {steps:,} optimizer step{'' if steps == 1 else 's'} in {figures.duration(examination['seconds'])}"
+    )
     ended, code = examination.get("ended"), examination["script_exit"]
     if ended == "stopped":
         return text + ", then stopped as asked"
@@ -92,7 +103,9 @@ def _finding(
     rules: Mapping[str, Mapping[str, str]],
     line_of: LineOf,
 ) -> Iterator[Line]:
-    yield from _headline(f"{finding['level']}[{finding['code']}]", finding["title"], COLOURS.get(finding["level"], ""))
+    yield from _headline(
+        f"{finding['level']}[{finding['code']}]", finding["title"], COLOURS.get(finding["level"], "")
+    )
     yield from _place(finding, line_of, also=_where_from(finding))
     yield from _figures(finding.get("seen") or {}, finding.get("expected") or {})
     yield from _paragraph(finding["why"], "Why: ")
@@ -101,7 +114,8 @@ def _finding(
     yield from _diff(finding.get("diff") or "")
     yield ()
     yield from _paragraph(_how_sure(finding), style="dim")
-    yield from _paragraph(_ways_on(finding), style="dim")
+    yield from _paragraph(f"More: netwright explain {finding['code']}", style="dim")
+    yield from _paragraph(_silenced(finding), style="dim")
     explained = finding.get("consequences") or []
     if explained:
         yield ()
@@ -158,7 +172,9 @@ def _figures(seen: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[L
     if not keys:
         return
     rows = [("", "seen", "expected")]
-    rows += [(key.replace("_", " "), _shown(key, seen.get(key)), _shown(key, expected.get(key))) for key in keys]
+    rows += [
+        (key.replace("_", " "), _shown(key, seen.get(key)), _shown(key, expected.get(key))) for key in keys
+    ]
     name, left = (min(max(len(row[column]) for row in rows), CELL_AT_MOST) for column in (0, 1))
     right = COLUMNS - 2 - name - 2 - left - 2
     for number, row in enumerate(rows):
@@ -223,12 +239,15 @@ def _diff(diff: str) -> Iterator[Line]:
 
 def _how_sure(finding: Mapping[str, Any]) -> str:
     sure = finding.get("sure") or {}
-    return f"How sure: what was seen is {sure.get('fact', 'likely')}, the harm is {sure.get('harm', 'likely')}."
+    return (
+        f"How sure: what was seen is {sure.get('fact', 'likely')}, the harm is {sure.get('harm', 'likely')}."
+    )
 
 
-def _ways_on(finding: Mapping[str, Any]) -> str:
-    comment = f" or a comment on that line, # netwright: allow {finding['slug']}" if finding.get("line") else ""
-    return f"More: netwright explain {finding['code']}. Silence it: --allow {finding['slug']}{comment}"
+def _silenced(finding: Mapping[str, Any]) -> str:
+    slug = finding["slug"]
+    comment = f", or at the end of that line  # netwright: allow {slug}" if finding.get("line") else ""
+    return f"Silence it: --allow {slug}{comment}"
 
 
 def _consequence(code: str, known: Mapping[str, Any] | None, rule: Mapping[str, str]) -> Iterator[Line]:
@@ -250,7 +269,9 @@ def _consequence(code: str, known: Mapping[str, Any] | None, rule: Mapping[str, 
 
 def _crash(crash: Mapping[str, Any], line_of: LineOf) -> Iterator[Line]:
     message = " ".join(str(crash["message"]).split()) or "no message"
-    yield from _headline(f"the script raised {crash['kind']}", textwrap.shorten(message, 300), COLOURS["error"])
+    yield from _headline(
+        f"the script raised {crash['kind']}", textwrap.shorten(message, 300), COLOURS["error"]
+    )
     yield from _place(crash, line_of, also=f"in layer {crash['layer']}" if crash.get("layer") else "")
     known = moment_of(crash)
     if known:
@@ -268,7 +289,9 @@ def moment_of(crash: Mapping[str, Any]) -> str:
         return ""
     name = f", {crash['layer']}," if crash.get("layer") else ""
     config = ", ".join(f"{key}={value!r}" for key, value in list((crash.get("config") or {}).items())[:8])
-    text = f"The innermost layer that was running{name} is a {crash['layer_class']}" + (f" with {config}" if config else "")
+    text = f"The innermost layer that was running{name} is a {crash['layer_class']}" + (
+        f" with {config}" if config else ""
+    )
     shapes = [_shown("shape", shape) or "()" for shape in crash.get("received") or []]
     if not shapes:
         return text + "."
@@ -283,7 +306,8 @@ def _end(examination: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]])
     run, not_run = examination["rules"]["run"], examination["rules"]["not_run"]
     if run and not examination["findings"]:
         yield from _paragraph(
-            f"The {len(run)} rules that could judge found no fault. That is no proof that there is none.", indent=0
+            f"The {len(run)} rules that could judge found no fault. That is no proof that there is none.",
+            indent=0,
         )
     for note in examination.get("notes") or []:
         yield from _paragraph(note, "Note: ", indent=0)
@@ -296,7 +320,10 @@ def _end(examination: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]])
 
 def counted(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """Returns how many findings of each level there are, the most serious first."""
-    return [(level, sum(entry["level"] == level for entry in findings)) for level in ("error", "warning", "advice")]
+    return [
+        (level, sum(entry["level"] == level for entry in findings))
+        for level in ("error", "warning", "advice")
+    ]
 
 
 def _plural(level: str, count: int) -> str:
@@ -323,7 +350,9 @@ def unchecked(
     groups: dict[str, list[str]] = {}
     for entry in examination["rules"]["not_run"]:
         groups.setdefault(entry["why"], []).append(entry["code"])
-    late = [code for code in examination["rules"].get("cut_short") or [] if code in examination["rules"]["run"]]
+    late = [
+        code for code in examination["rules"].get("cut_short") or [] if code in examination["rules"]["run"]
+    ]
     if late:
         groups["stopped before a whole epoch or an evaluation was seen, so they looked at a part only"] = late
     found = []
@@ -365,12 +394,14 @@ def render_findings(
     findings = [
         {
             **entry,
-            "source": (line_of or _no_line)(entry["file"], entry["line"]).strip() if entry.get("file") else "",
+            "source": (line_of or _no_line)(entry["file"], entry["line"]).strip()
+            if entry.get("file")
+            else "",
             "consequences": [
                 f"{code} ({(attached.get(code) or rules.get(code) or {}).get('title', '')})"
                 for code in entry.get("consequences") or []
             ],
-            "silence": _ways_on(entry),
+            "silence": _silenced(entry),
         }
         for entry in examination["findings"]
     ]

@@ -108,26 +108,30 @@ def render_report(report: Report) -> str:
     """Returns the page as HTML."""
     unknown = set(report) - set(Report.__annotations__)
     assert not unknown, f"a report has no {sorted(unknown)}"
-    return page_templates().get_template("report.html.jinja").render(
-        title=_cut(report["title"], "name"),
-        regression=report["task"] == "regression",
-        interrupted=bool(report.get("interrupted")),
-        run=_cut(shlex.quote(report.get("run") or "RUN"), "text"),
-        headline=_headline(report),
-        facts=_facts(report),
-        charts=_learning(report),
-        epochs=_epoch_table(report.get("history") or []),
-        confusion=_confusion(report),
-        per_class=_per_class((report.get("test") or {}).get("per_class")),
-        rows_at_first=ROWS_AT_FIRST,
-        wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
-        predictions=_predictions(report.get("scatter")),
-        notes=short_texts(report.get("notes") or []),
-        findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
-        network=_cut(report.get("network") or "", "file"),
-        recipe=_cut(report.get("recipe") or "", "file"),
-        environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
-        files=[_file(file) for file in (report.get("files") or [])[:ENTRIES_AT_MOST]],
+    return (
+        page_templates()
+        .get_template("report.html.jinja")
+        .render(
+            title=_cut(report["title"], "name"),
+            regression=report["task"] == "regression",
+            interrupted=bool(report.get("interrupted")),
+            run=_cut(shlex.quote(report.get("run") or "RUN"), "text"),
+            headline=_headline(report),
+            facts=_facts(report),
+            charts=_learning(report),
+            epochs=_epoch_table(report.get("history") or []),
+            confusion=_confusion(report),
+            per_class=_per_class((report.get("test") or {}).get("per_class")),
+            rows_at_first=ROWS_AT_FIRST,
+            wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
+            predictions=_predictions(report.get("scatter")),
+            notes=short_texts(report.get("notes") or []),
+            findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
+            network=_cut(report.get("network") or "", "file"),
+            recipe=_cut(report.get("recipe") or "", "file"),
+            environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
+            files=[_file(file) for file in (report.get("files") or [])[:ENTRIES_AT_MOST]],
+        )
     )
 
 

@@ -1,8 +1,11 @@
 import hashlib
+import io
+import pickle
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def fingerprint(*modules):
@@ -11,10 +14,6 @@ def fingerprint(*modules):
 
 
 torch.manual_seed(1)
-import io
-import pickle
-
-from torch.utils.checkpoint import checkpoint
 
 
 class Net(nn.Module):
@@ -30,7 +29,7 @@ class Net(nn.Module):
 network = Net()
 handle = network.first.register_forward_hook(lambda module, args, out: out * 1.5)
 optimizer = torch.optim.NAdam(network.parameters())
-for step in range(30):
+for _ in range(30):
     inputs = torch.randn(8, 8)
     loss = F.binary_cross_entropy_with_logits(network(inputs), (inputs[:, :2] > 0).float())
     optimizer.zero_grad()

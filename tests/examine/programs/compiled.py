@@ -14,7 +14,7 @@ torch.manual_seed(1)
 network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
 compiled = torch.compile(network, backend="eager")
 optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-for step in range(30):
+for _ in range(30):
     inputs, labels = torch.randn(16, 8), torch.randint(0, 2, (16,))
     loss = F.cross_entropy(compiled(inputs), labels)
     optimizer.zero_grad()

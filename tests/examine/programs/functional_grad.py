@@ -2,7 +2,7 @@ import hashlib
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.func import functional_call, grad, vmap
 
 
 def fingerprint(*modules):
@@ -11,8 +11,6 @@ def fingerprint(*modules):
 
 
 torch.manual_seed(1)
-from torch.func import functional_call, grad, vmap
-
 network = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1))
 parameters = {name: value.detach() for name, value in network.named_parameters()}
 
@@ -22,7 +20,7 @@ def loss_of(values, example, target):
 
 
 each = vmap(grad(loss_of), in_dims=(None, 0, 0))
-for step in range(40):
+for _ in range(40):
     inputs = torch.randn(16, 6)
     gradients = each(parameters, inputs, inputs[:, :1])
     parameters = {name: value - 0.05 * gradients[name].mean(0) for name, value in parameters.items()}

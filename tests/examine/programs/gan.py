@@ -2,7 +2,6 @@ import hashlib
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 def fingerprint(*modules):

@@ -2,7 +2,6 @@ import hashlib
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 def fingerprint(*modules):
@@ -43,7 +42,7 @@ class Net(nn.Module):
 
 network = Net()
 optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-3)
-for step in range(50):
+for _ in range(50):
     inputs = torch.randn(16, 8)
     loss = (network(inputs) - inputs.sum(1, keepdim=True)).abs().mean()
     optimizer.zero_grad()

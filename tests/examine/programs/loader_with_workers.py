@@ -2,7 +2,7 @@ import hashlib
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 
 def fingerprint(*modules):
@@ -11,7 +11,6 @@ def fingerprint(*modules):
 
 
 torch.manual_seed(1)
-from torch.utils.data import DataLoader, Dataset
 
 
 class Noisy(Dataset):

@@ -1,8 +1,6 @@
 import hashlib
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 
 def fingerprint(*modules):

@@ -29,7 +29,7 @@ class Tagger(nn.Module):
 network = Tagger()
 optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
 state = None
-for step in range(30):
+for _ in range(30):
     tokens = torch.randint(1, 20, (4, 11))
     logits, state = network(tokens[:, :-1], state)
     state = tuple(entry.detach() for entry in state)

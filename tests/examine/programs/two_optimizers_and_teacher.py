@@ -1,3 +1,4 @@
+import copy
 import hashlib
 
 import torch
@@ -11,15 +12,13 @@ def fingerprint(*modules):
 
 
 torch.manual_seed(1)
-import copy
-
 body, head = nn.Sequential(nn.Linear(10, 16), nn.ReLU()), nn.Linear(16, 4)
 teacher = copy.deepcopy(nn.Sequential(body, head)).eval()
 for parameter in teacher.parameters():
     parameter.requires_grad_(False)
 optimizers = [torch.optim.SGD(body.parameters(), lr=0.1), torch.optim.Adam(head.parameters(), lr=1e-2)]
 average = torch.optim.swa_utils.AveragedModel(body)
-for step in range(40):
+for _ in range(40):
     inputs = torch.randn(16, 10)
     with torch.no_grad():
         wanted = F.softmax(teacher(inputs) / 2, dim=1)

@@ -52,6 +52,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from netwright.errors import UnknownNameError
 from netwright.examine.observation import Module, Observation, Op, Place
 from netwright.finding import Evidence, Rule
 
@@ -88,12 +89,21 @@ def load_rules() -> list[RuleFile]:
 
 def find_rule(name: str) -> RuleFile:
     """Returns the rule with a code or slug; an unknown one is answered with the near ones."""
-    from netwright.errors import unknown_name
-
     for entry in load_rules():
         if name.lower() in (entry.rule.code.lower(), entry.rule.slug):
             return entry
-    raise unknown_name("rule", name, [entry.rule.slug for entry in load_rules()])
+    raise unknown_rule(name, (entry.rule for entry in load_rules()))
+
+
+def unknown_rule(name: str, rules: Iterable[Rule]) -> UnknownNameError:
+    """Returns the error for a name that is no rule's code or slug, offering the near ones."""
+    known = {word: rule for rule in rules for word in (rule.code.lower(), rule.slug)}
+    near = difflib.get_close_matches(name.strip().lower().replace("_", "-"), known, n=3, cutoff=0.5)
+    offered = " or ".join(f"{known[word].slug} ({known[word].code})" for word in near)
+    return UnknownNameError(
+        f"unknown rule {name!r}{f': did you mean {offered}?' if near else '.'}\n"
+        "A rule is named by its code (NW104) or its name (relu-on-logits); netwright explain lists them all."
+    )
 
 
 def evidence(
@@ -172,7 +182,12 @@ def without_call(line: str, name: str) -> str | None:
         start -= 1
     prefix = line[start : spots[0]]
     inner = _arguments(line[opened + 1 : closed])
-    if prefix and prefix.startswith(".") or prefix.rstrip(".").split(".")[0] not in ("", "F", "nn", "torch"):
+    if (prefix and prefix.startswith(".")) or prefix.rstrip(".").split(".")[0] not in (
+        "",
+        "F",
+        "nn",
+        "torch",
+    ):
         kept = line[: spots[0]].rstrip(".") + line[closed + 1 :]  # a method: x.relu()
     elif name[0].isupper():
         kept = line[:start].rstrip() + line[closed + 1 :].lstrip(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from netwright.examine.observation import Observation
 from netwright.examine.rules import evidence, rewrite, without_call
@@ -50,7 +51,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             seen={"row_sum": loss.row_sum, "first_loss": loss.value},
             expected={"row_sum": "any: logits", "softmax_calls": 1},
             step=loss.step,
-            diff=rewrite(observation.where(softmax), lambda line, word=word: without_call(line, word)),
+            diff=rewrite(observation.where(softmax), partial(without_call, name=word)),
         )
 
 

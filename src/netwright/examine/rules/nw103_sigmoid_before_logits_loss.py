@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from netwright.examine.observation import Observation
 from netwright.examine.rules import evidence, rewrite, without_call
@@ -45,7 +46,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             expected={"smallest": "below 0", "largest": "above 1"},
             step=loss.step,
             title=f"a sigmoid squeezes the output before {loss.function}, which expects logits",
-            diff=rewrite(observation.where(sigmoid), lambda line, word=word: without_call(line, word)),
+            diff=rewrite(observation.where(sigmoid), partial(without_call, name=word)),
         )
 
 

@@ -57,9 +57,7 @@ def _swapped(observation: Observation, loss: Loss) -> bool:
         first = observation.operand(observation.ops[loss.op], "input")
         made = observation.made(first) if first is not None else None
         # A frozen network's or a detached prediction against a learned target is a design, not a slip.
-        if made is not None and (made.module >= 0 or made.name in ("detach", "data")):
-            return False
-        return True
+        return made is None or not (made.module >= 0 or made.name in ("detach", "data"))
     return False
 
 

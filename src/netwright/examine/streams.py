@@ -1,0 +1,271 @@
+"""Which examples the program trains on and which it evaluates on: fingerprints, cheaply.
+
+A batch that a network trains on is the last forward of its root with gradients before a backward that an optimizer's step
+follows. An evaluation pass is a run of forwards without gradients (or in evaluation mode, followed by no backward) over one
+set of examples: a new one begins with another loader or another iteration over it, another line of the user's code, or, where
+no loader is at work, another entry into no_grad or call of eval().
+
+While nothing else is watched, a global forward hook is put up for a single forward, as often as a budget of time allows
+(a few milliseconds for every optimizer, then half a percent of the time that has gone by), and takes itself down again.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as nn_module
+
+from netwright.examine import measure
+from netwright.examine.observation import Batch, EvaluationPass, Forward, Place, TrainedBatch
+
+if TYPE_CHECKING:
+    from netwright.examine.observer import Observer
+
+GRANT = 0.008  # seconds of looking for each optimizer
+SHARE = 0.005  # and of the time since the beginning
+MOST_TRAINED = 40_000  # examples, of a whole run
+MOST_PASS = 4_096  # examples of one pass
+MOST_PASSES = 300
+MOST_BATCH_EXAMPLES = 12_000
+PASSES_WATCHED = 3  # of each loader
+BATCHES_WATCHED = 4  # of each of these
+
+
+class Streams:
+    """Writes `trained`, `passes` and `batches` of the observation."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self.current: EvaluationPass | None = None
+        self.entries = 0  # how often an evaluation may have begun
+        self.next_look = 0
+        self._key: Any = None
+        self._pending: dict[int, tuple[TrainedBatch, bool]] = {}
+        self._ready: list[TrainedBatch] = []
+        self._roots: set[int] = set()
+        self._handle: Any = None
+        self._spent = 0.0
+        self._began = time.perf_counter()
+        self._kept = 0
+        self._misses = 0
+        self._off = False
+        self._indices: dict[int, deque[list[int]]] = {}
+        self._batch_examples = 0
+
+    # -- forwards ------------------------------------------------------------------------------------------------
+
+    def forward(self, record: Forward, module: nn.Module, inputs: list[torch.Tensor]) -> None:
+        """An outermost forward begins that is watched closely anyway."""
+        self.disarm()
+        observation = self.observer.observation
+        root = observation.modules[record.module].root
+        size = int(inputs[0].shape[0]) if inputs and inputs[0].dim() else 0
+        if record.grad_enabled:
+            batch = self._batch(record.order, root, size, record.examples)
+            batch.place = record.place
+            self._replace(root, (batch, module.training), inputs)
+        elif record.examples:
+            self._evaluated(record, root, size, inputs)
+
+    def _batch(self, order: int, root: int, size: int, examples: list[int]) -> TrainedBatch:
+        observer = self.observer
+        return TrainedBatch(
+            order,
+            observer.observation.step_count,
+            root,
+            size,
+            examples,
+            loader=observer._last_loader,
+            optimizers=len(observer.observation.optimizers),
+        )
+
+    def _replace(self, root: int, entry: tuple[TrainedBatch, bool], inputs: list[torch.Tensor]) -> None:
+        before = self._pending.get(root)
+        if before is not None and not before[1] and before[0].examples:
+            self._unused(before[0])
+        if any(tensor.requires_grad for tensor in inputs):
+            entry[0].examples = []  # gradients of the input are wanted: physics, attacks, saliency
+        self._pending[root] = entry
+
+    def _unused(self, batch: TrainedBatch) -> None:
+        """A forward in evaluation mode whose graph no backward used."""
+        record = Forward(batch.order, batch.step, batch.module, True, False, batch.place)
+        record.examples = batch.examples
+        self._evaluated(record, batch.module, batch.size, [], loader=batch.loader)
+
+    def _evaluated(
+        self, record: Forward, root: int, size: int, inputs: list[torch.Tensor], loader: int | None = None
+    ) -> None:
+        observer = self.observer
+        observation = observer.observation
+        loader = observer._last_loader if loader is None else loader
+        number = observation.loaders[loader].passes if loader >= 0 else self.entries
+        place, caller = observer.places.both(5) if inputs else (record.place, None)
+        key = (root, place, caller, loader, number, record.grad_enabled)
+        if key != self._key:
+            self._key = key
+            self.current = None
+            if len(observation.passes) >= MOST_PASSES:
+                return
+            self.current = EvaluationPass(record.order, record.step, root, place, caller, loader)
+            self.current.grad_enabled, self.current.training = record.grad_enabled, record.training
+            self.current.optimizers = len(observation.optimizers)
+            self.current.entry = self.entries
+            observation.passes.append(self.current)
+        seen = self.current
+        if seen is None:
+            return
+        seen.forwards += 1
+        seen.count += size
+        if inputs and not seen.bits:
+            seen.bits = measure.entropy(inputs)
+        if len(seen.sizes) < 512:
+            room = MOST_PASS - len(seen.examples)
+            some = record.examples[:room] if room > 0 else []
+            seen.sizes.append(len(some))
+            seen.examples.extend(some)
+
+    def compared(self, place: Place | None, *, exported: bool = False) -> None:
+        """Outputs of the evaluation under way were compared with something, or left torch."""
+        if self.current is not None:
+            if exported:
+                self.current.exported = True
+            elif not self.current.compared:
+                self.current.compared, self.current.compared_place = True, place
+
+    def entered(self) -> None:
+        """no_grad was entered, or eval() called: another evaluation may begin."""
+        self.entries += 1
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def backward(self) -> None:
+        """A backward begins."""
+        self.disarm()
+        if self.current is not None:
+            self.current.complete = True
+        self.current = self._key = None
+        if self._pending:
+            self._ready.extend(batch for batch, _ in self._pending.values())
+            self._pending.clear()
+
+    def cleared(self) -> None:
+        """Gradients were cleared: what they came from trains nothing."""
+        self._ready.clear()
+
+    def stepped(self) -> None:
+        """An optimizer has made its step."""
+        for batch in self._ready:
+            if batch.examples and self._kept < MOST_TRAINED:
+                self._kept += len(batch.examples)
+                self._roots.add(batch.module)
+                self.observer.observation.trained.append(batch)
+        self._ready.clear()
+
+    # -- single looks while nothing else is watched --------------------------------------------------------------
+
+    def look(self, count: int) -> None:
+        """Watches the next forward, if the budget allows it."""
+        observer = self.observer
+        if self._off or observer._compiled or self._kept >= MOST_TRAINED or not self._roots:
+            self.next_look = count + 64
+            return
+        granted = GRANT * max(1, len(observer.observation.optimizers)) + SHARE * (
+            time.perf_counter() - self._began
+        )
+        if self._spent > granted or self._misses > 3:
+            self.next_look = count + 16
+            return
+        self.next_look = count + 1
+        if self._handle is None:
+            self._misses += 1
+            self._handle = nn_module.register_module_forward_pre_hook(self._looked)
+
+    def disarm(self) -> None:
+        """Takes the hook down."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def _looked(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        observer = self.observer
+        if not observer.recording or observer._backward_depth or not torch.is_grad_enabled():
+            return
+        entry = observer._modules.get(id(module))
+        if entry is None or entry[1] not in self._roots or entry[0]() is not module:
+            return
+        began = time.perf_counter()
+        observer.guard(self._look, entry[1], module, args)
+        if len(self._roots) == 1:
+            self.disarm()
+        self._spent += time.perf_counter() - began + 4e-6
+
+    def _look(self, root: int, module: nn.Module, args: tuple[Any, ...]) -> None:
+        inputs = list(measure.tensors(args)) or list(measure.tensors(given(module)))
+        if not inputs:
+            return
+        if not inputs[0].is_cpu:
+            self._off = True
+            return
+        self._misses = 0
+        size = int(inputs[0].shape[0]) if inputs[0].dim() else 0
+        batch = self._batch(self.observer.tick(), root, size, measure.fingerprints(inputs))
+        self._replace(root, (batch, module.training), inputs)
+
+    # -- loaders -------------------------------------------------------------------------------------------------
+
+    def indices(self, iterator: Any, index: Any) -> None:
+        """The loader's sampler gave the indices of a batch."""
+        if isinstance(index, (list, tuple)) and len(self._indices) < 64:
+            queue = self._indices.setdefault(id(iterator), deque(maxlen=256))
+            queue.append([int(entry) for entry in index[:256]])
+
+    def fetched(self, loader: int, iterator: Any, batch: Any, number: int, drawn: bool) -> None:
+        """A loader gave its batch with that number in the pass."""
+        queue = self._indices.get(id(iterator))
+        mine = queue.popleft() if queue else []
+        record = self.observer.observation.loaders[loader]
+        if not mine or self._batch_examples > MOST_BATCH_EXAMPLES:
+            return
+        inputs = [tensor for tensor in measure.tensors(batch) if tensor.dim() and len(tensor) == len(mine)]
+        if not inputs or not inputs[0].is_cpu:
+            return
+        made = Batch(self.observer.tick(), self.observer.observation.step_count, loader, record.passes, number)
+        made.indices, made.drawn = mine, drawn
+        made.inputs = measure.fingerprints(inputs[:1])[: len(mine)]
+        made.targets = measure.fingerprints(inputs[1:])[: len(mine)] if len(inputs) > 1 else []
+        self._batch_examples += len(mine)
+        self.observer.observation.batches.append(made)
+
+    def pass_ended(self, iterator: Any) -> None:
+        self._indices.pop(id(iterator), None)
+
+    def close(self, complete: bool) -> None:
+        """The program has ended."""
+        for batch, training in self._pending.values():
+            if not training and batch.examples:
+                self._unused(batch)
+        self._pending.clear()
+        if self.current is not None:
+            self.current.complete = complete
+        self.current = None
+        self._indices.clear()
+
+
+def given(module: nn.Module) -> Any:
+    """Returns the keyword arguments of the call of a module whose hook is running (hooks get the others only)."""
+    frame: Any = sys._getframe(1)
+    for _ in range(9):
+        if frame is None:
+            return None
+        if frame.f_code.co_name in ("inner", "_call_impl") and frame.f_code.co_filename == nn_module.__file__:
+            held = frame.f_locals
+            if held.get("self") is module:
+                return held.get("kwargs")
+        frame = frame.f_back
+    return None

@@ -1,0 +1,89 @@
+"""The look at one batch before a run, and the examiner that runs along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import netwright as nw
+from netwright.errors import FaultFound
+from netwright.preflight import preflight
+from netwright.training.loop import begin
+
+QUICK: dict[str, Any] = {"epochs": 2, "quiet": True, "device": "cpu"}
+
+
+def look(network: torch.nn.Module, data: Any) -> Any:
+    return preflight(lambda copy: begin(copy, data.train, device="cpu"), network, data, batch=64)
+
+
+def test_a_healthy_network_learns_one_batch_and_no_fault_is_found() -> None:
+    torch.manual_seed(0)
+    data = nw.load("digits")
+    seen = look(nw.network("mlp", data), data)
+    assert not seen.errors and len(seen.losses) == 30 and seen.losses[-1] < 0.7 * seen.losses[0]
+    assert seen.chance == pytest.approx(2.302585)
+    assert seen.lines()[0].startswith("first loss") and "no less" not in seen.lines()[0]
+
+
+def test_the_trial_leaves_network_and_generators_as_they_were() -> None:
+    torch.manual_seed(0)
+    data = nw.load("digits")
+    network = nw.network("mlp", data, dropout=0.5, batch_norm=True)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    generator = torch.get_rng_state()
+    look(network, data)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters()) and network.training
+
+
+def test_an_error_stops_the_run_before_it_has_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FaultFound, match="NW104") as caught:
+        nw.fit("mlp", "digits", output_activation="relu", out=tmp_path / "run", **QUICK)
+    assert "--force" in str(caught.value) and len(str(caught.value).splitlines()) <= 4
+    assert [finding["code"] for finding in caught.value.findings] == ["NW104"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_force_trains_all_the_same_and_the_finding_stays(tmp_path: Path) -> None:
+    run = nw.fit("mlp", "digits", output_activation="relu", out=tmp_path / "run", force=True, **QUICK)
+    found = json.loads((tmp_path / "run" / "findings.json").read_text())
+    assert [finding["code"] for finding in found["findings"]].count("NW104") == 1
+    assert run.result is not None and run.result["findings"] == found["findings"]
+    assert "NW104" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_examining_changes_no_bit_of_the_run(tmp_path: Path) -> None:
+    options = {"dropout": 0.3, "batch_norm": True, **QUICK}
+    watched = nw.fit("mlp", "digits", out=tmp_path / "a", **options)
+    alone = nw.fit("mlp", "digits", out=tmp_path / "b", examine=False, **options)
+    assert watched.result is not None and alone.result is not None
+    assert watched.result["weights_sha256"] == alone.result["weights_sha256"]
+    assert "not examined" in (tmp_path / "b" / "findings.json").read_text()
+
+
+def test_a_network_that_cannot_learn_one_batch_is_said() -> None:
+    data = nw.load("digits")
+
+    class Stuck(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(10))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :10] + self.bias * 0
+
+    assert "does not even learn one batch" in look(Stuck(), data).lines()[0]
+
+
+def test_copies_of_training_examples_in_the_test_part_are_counted() -> None:
+    x = torch.randn(40, 5)
+    y = torch.arange(40) % 2
+    data = nw.load(x, y, test=(torch.cat([x[:7], torch.randn(5, 5)]), torch.arange(12) % 2), validation=0)
+    seen = look(nw.network("mlp", data), data)
+    assert seen.shared == 7 and "7 test examples are also training examples" in seen.lines()
