@@ -1,7 +1,7 @@
 """(a) MNIST with 784-128-64-10, sigmoid, and a ReLU on the output: FAULTY ON PURPOSE. Do not repair it here.
 
-`netwright examine` will say what is wrong with it and why; a_repaired.py differs in one line. This is plain
-PyTorch: netwright only reads the data.
+`netwright examine a_relu_on_output.py` says what is wrong with it and why; a_repaired.py differs in one line.
+This is plain PyTorch: netwright only reads the data.
 """
 
 import argparse

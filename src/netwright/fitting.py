@@ -54,7 +54,7 @@ from netwright.training.checkpoints import (
 from netwright.training.evaluation import evaluate
 from netwright.training.loop import Step, begin, steps_in_epoch, train
 from netwright.training.randomness import seed_everything
-from netwright.training.signals import held_signals
+from netwright.training.signals import StopRequest, held_signals
 from netwright.training.state import TrainingState
 from netwright.training.stopping import EarlyStopping
 
@@ -215,44 +215,62 @@ def _train_and_test(
     known: Preflight | None = None,
 ) -> Run:
     recipe = run.recipe
-    train_recipe, batch = recipe.train, recipe.data.batch
-    steps_per_epoch = steps_in_epoch(data.train, batch=batch, accumulate=train_recipe.accumulate)
+    per_epoch = steps_in_epoch(data.train, batch=recipe.data.batch, accumulate=recipe.train.accumulate)
     progress = Progress(
-        epochs=train_recipe.epochs, steps_per_epoch=steps_per_epoch, start_step=state.steps, quiet=quiet
+        epochs=recipe.train.epochs, steps_per_epoch=per_epoch, start_step=state.steps, quiet=quiet
     )
+    found: Examination | None = None
     watched = examination() if examine else contextlib.nullcontext()
-    with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
-        steps = train(
-            state.network,
-            data.train,
-            state=state,
-            epochs=train_recipe.epochs,
-            batch=batch,
-            accumulate=train_recipe.accumulate,
-            clip=train_recipe.clip,
-            precision=train_recipe.precision,
-        )
-        saving = _Saving(run, state, log)
-        for step in steps if not state.stopping.should_stop else ():
-            progress.advance(step.loss)
-            if step.number % recipe.log.every_steps == 0:
-                log.step(step)
-            if step.ends_epoch:
-                progress.epoch(_shown(_end_epoch(run, step, data, log)))
-            if step.ends_epoch or saving.due(step):
-                saving.save()
-            if stop.signal is not None:
-                saving.save()
-                _say(
-                    f"\nstopped after step {step.number} and saved; go on with: netwright resume {run.path}",
-                    quiet,
-                )
-                stop.obey()
-            if step.ends_epoch and state.stopping.should_stop:
-                break
-        seconds = log.seconds
+    try:
+        with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
+            _train(run, state, data, log=log, progress=progress, stop=stop)
+            seconds = log.seconds
+    except TrainingFailed as error:
+        raise _with_its_cause(run, error, found) from error
     _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known))
     return run
+
+
+def _train(
+    run: Run, state: TrainingState, data: Data, *, log: _Log, progress: Progress, stop: StopRequest
+) -> None:
+    """Takes the steps: shows, logs, validates, saves, and stops where it is asked to."""
+    recipe = run.recipe
+    steps = train(
+        state.network,
+        data.train,
+        state=state,
+        epochs=recipe.train.epochs,
+        batch=recipe.data.batch,
+        accumulate=recipe.train.accumulate,
+        clip=recipe.train.clip,
+        precision=recipe.train.precision,
+    )
+    saving = _Saving(run, state, log)
+    for step in steps if not state.stopping.should_stop else ():
+        progress.advance(step.loss)
+        if step.number % recipe.log.every_steps == 0:
+            log.step(step)
+        if step.ends_epoch:
+            progress.epoch(_shown(_end_epoch(run, step, data, log)))
+        if step.ends_epoch or saving.due(step) or stop.signal is not None:
+            saving.save()
+        if stop.signal is not None:
+            said = f"stopped after step {step.number} and saved; go on with: netwright resume {run.path}"
+            _say(f"\n{said}", progress.quiet)
+            stop.obey()
+        if step.ends_epoch and state.stopping.should_stop:
+            break
+
+
+def _with_its_cause(run: Run, error: TrainingFailed, found: Examination | None) -> TrainingFailed:
+    """Returns the error with the first fault that the examiner saw, and keeps all of them in the run's folder."""
+    if found is None or not found.findings:
+        return error
+    with contextlib.suppress(TrainingFailed):  # the disk may be what failed
+        _write_json(run.path / FINDINGS, found.to_dict())
+    first = found.findings[0]
+    return TrainingFailed(f"{error}\n{first.code} {first.title}")
 
 
 def _all_findings(found: Examination | None, known: Preflight | None) -> dict[str, Any] | None:

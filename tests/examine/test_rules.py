@@ -4,6 +4,8 @@ import ast
 import inspect
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def test_codes_and_slugs_are_distinct() -> None:
     assert (
         len({entry.rule.code for entry in RULES}) == len(RULES) == len({entry.rule.slug for entry in RULES})
     )
+
+
+def test_loading_them_imports_no_torch() -> None:
+    # The program sets environment variables before its own `import torch`.
+    code = "import sys; from netwright.examine import load_rules; load_rules(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("entry", RULES, ids=lambda entry: entry.rule.code)

@@ -43,9 +43,10 @@ def script(tmp_path: Path, _starter: Any) -> Any:
 def netwright(script: Any, tmp_path: Path) -> Any:
     """The command line there: what pip installs as `netwright`."""
     command = tmp_path / "command.py"
-    command.write_text("from netwright.__main__ import main\nraise SystemExit(main())\n")
+    command.write_text("from netwright.__main__ import main\nmain()\n")
 
-    def run(*arguments: Any) -> Any:
-        return script(command, *arguments)
+    def run(*arguments: Any, code: int = 0) -> Any:
+        return script(command, *arguments, code=code)
 
+    run.folder = script.folder  # type: ignore[attr-defined]
     return run

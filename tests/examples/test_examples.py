@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.architectures import count_parameters, network
+from netwright import network
 from netwright.recipe import Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -125,11 +125,9 @@ def last_accuracy(printed: str) -> float:
     return float(re.findall(r"test accuracy ([\d.]+)%", printed)[-1]) / 100
 
 
-def shortened(netwright: Any, name: str) -> dict[str, Any]:
+def shortened(netwright: Any, name: str, *more: str) -> dict[str, Any]:
     """What `netwright fit` says of a recipe carried out on a part of the data."""
-    result = netwright(
-        "fit", EXAMPLES / f"{name}.yaml", *SHORT, "--json", "--quiet", "--out", f"run-{name}"
-    ).json
+    result = netwright("fit", EXAMPLES / f"{name}.yaml", *SHORT, "--json", "--out", f"run-{name}", *more).json
     assert result["parameters"] == PROGRAMS[name]["parameters"]
     assert (result["epochs"], result["steps"]) == (1, LIMIT // 64)
     return result
@@ -251,6 +249,7 @@ def test_the_fault_is_kept_and_is_the_only_difference_to_its_twin() -> None:
 )
 def test_recipe_and_python_file_learn_the_same(netwright: Any, script: Any, name: str) -> None:
     result = shortened(netwright, name)
+    assert result["findings"] == []
     printed = script(EXAMPLES / f"{name}.py", *SHORT).stdout
     assert result["test"]["accuracy"] > PROGRAMS[name]["learns"]
     # The same seed, so the same weights; half a dozen of 6,400 may round otherwise in batches of another size.
@@ -259,25 +258,44 @@ def test_recipe_and_python_file_learn_the_same(netwright: Any, script: Any, name
 
 
 @needs_data
-def test_program_a_is_faulty_and_its_twin_learns(netwright: Any, script: Any) -> None:
-    faulty, repaired = (
-        shortened(netwright, name)["test"]["accuracy"] for name in ("a_relu_on_output", "a_repaired")
-    )
-    assert repaired > PROGRAMS["a_repaired"]["learns"]
-    assert repaired > faulty + 0.1
-    faulty, repaired = (
-        last_accuracy(script(EXAMPLES / f"{name}.py", *SHORT).stdout)
-        for name in ("a_relu_on_output", "a_repaired")
-    )
-    assert repaired > PROGRAMS["a_repaired"]["learns"]
-    assert repaired > faulty + 0.1
+def test_recipe_a_is_stopped_for_its_fault_and_its_twin_learns(netwright: Any) -> None:
+    stopped = netwright("fit", EXAMPLES / "a_relu_on_output.yaml", *SHORT, code=1)
+    assert "NW104" in stopped.stderr and "--force" in stopped.stderr
+    faulty = shortened(netwright, "a_relu_on_output", "--force")
+    repaired = shortened(netwright, "a_repaired")
+    assert [finding["slug"] for finding in faulty["findings"]] == ["relu-on-logits"]
+    assert repaired["findings"] == []
+    assert repaired["test"]["accuracy"] > PROGRAMS["a_repaired"]["learns"]
+    assert repaired["test"]["accuracy"] > faulty["test"]["accuracy"] + 0.1
+
+
+@needs_data
+def test_script_a_is_found_faulty_where_it_is_and_its_twin_learns(netwright: Any) -> None:
+    accuracies = {}
+    for name, slugs in {"a_relu_on_output": ["relu-on-logits"], "a_repaired": []}.items():
+        file = EXAMPLES / f"{name}.py"
+        done = netwright("examine", "--json", f"{name}.json", file, *SHORT, code=1 if slugs else 0)
+        findings = json.loads((netwright.folder / f"{name}.json").read_text(encoding="utf-8"))["findings"]
+        assert [finding["slug"] for finding in findings] == slugs
+        for finding in findings:
+            assert (
+                "torch.relu(self.output(x))"
+                in file.read_text(encoding="utf-8").splitlines()[finding["line"] - 1]
+            )
+        accuracies[name] = last_accuracy(done.stdout)
+    assert accuracies["a_repaired"] > PROGRAMS["a_repaired"]["learns"]
+    assert accuracies["a_repaired"] > accuracies["a_relu_on_output"] + 0.1
 
 
 @needs_data
 def test_program_e_learns_and_is_tested_after_each_epoch(netwright: Any, script: Any) -> None:
     name = "e_log_softmax_nll"
-    assert shortened(netwright, name)["test"]["accuracy"] > PROGRAMS[name]["learns"]
-    [*_, record] = map(json.loads, (script.folder / f"run-{name}" / "metrics.jsonl").read_text().splitlines())
+    result = shortened(netwright, name)
+    assert result["findings"] == []
+    assert result["test"]["accuracy"] > PROGRAMS[name]["learns"]
+    [*_, record] = map(
+        json.loads, (netwright.folder / f"run-{name}" / "metrics.jsonl").read_text().splitlines()
+    )
     assert record["validation_accuracy"] > PROGRAMS[name]["learns"]
     printed = script(EXAMPLES / f"{name}.py", *SHORT, "--epochs", 2).stdout.splitlines()
     assert [line.split(":")[0] for line in printed] == ["epoch 1", "epoch 2"]

@@ -126,7 +126,7 @@ def same_weights(netwright: Any, script: Any, weights_sha256: Any, source: Any, 
     if "--epochs" not in arguments:
         arguments = (*arguments, "--epochs", 3)
     keep = ("--set", "checkpoint.keep=last")
-    ended = netwright("fit", source, *arguments, *keep, "--out", "run", "--json", "--quiet")
+    ended = netwright("fit", source, *arguments, *keep, "--out", "run", "--json", "--quiet", "--no-examine")
     text = netwright("eject", "run").stdout
     elsewhere = netwright.folder.parent / "elsewhere"
     elsewhere.mkdir()

@@ -28,6 +28,7 @@ MIX = (
         0.05,
         "--quiet",
         "--json",
+        "--no-examine",
     ),
     *("--set", "network.hidden=[48]", "--set", "network.dropout=0.3", "--set", "schedule.name=cosine"),
     *("--set", "train.ema=0.9", "--set", "train.accumulate=3", "--set", "train.clip=1.0"),
@@ -165,6 +166,7 @@ def test_every_optimizer_and_schedule_resumes(
             precision,
             "--quiet",
             "--json",
+            "--no-examine",
         ),
         *("--set", f"schedule.name={schedule}", *NEEDS.get(schedule, ()), "--set", "network.hidden=[24]"),
         *(
@@ -194,7 +196,19 @@ def test_a_convolutional_network_on_images_of_a_folder_resumes(
     netwright: Any, uninterrupted: Any, photos: Path
 ) -> None:
     command = (
-        *("fit", photos, "--network", "cnn", "--epochs", 3, "--batch", 4, "--quiet", "--json"),
+        *(
+            "fit",
+            photos,
+            "--network",
+            "cnn",
+            "--epochs",
+            3,
+            "--batch",
+            4,
+            "--quiet",
+            "--json",
+            "--no-examine",
+        ),
         *("--set", "network.channels=[4,8]", "--set", "checkpoint.every_steps=2"),
     )
     sha, metrics = uninterrupted(netwright, *command)
@@ -213,7 +227,7 @@ def test_a_convolutional_network_on_images_of_a_folder_resumes(
 def test_a_polite_end_saves_first(netwright: Any, uninterrupted: Any, number: int, code: int) -> None:
     """In the first epoch and without `checkpoint.every_steps` nothing else would have been saved."""
     command = (
-        *("fit", "digits", "--epochs", 2, "--batch", 1, "--optimizer", "sgd", "--json"),
+        *("fit", "digits", "--epochs", 2, "--batch", 1, "--optimizer", "sgd", "--json", "--no-examine"),
         *("--set", "network.hidden=[16]", "--set", "network.dropout=0.2", "--set", "log.every_steps=10"),
     )
     sha, metrics = uninterrupted(netwright, *command)

@@ -123,7 +123,7 @@ def test_silence_is_never_said_to_be_health() -> None:
     assert "no proof" not in printed(EXAMINATIONS["untrained"])
     assert "all 30 rules" in printed(EXAMINATIONS["untrained"])
     stopped = printed(EXAMINATIONS["stopped"])
-    assert "Silenced: NW104" in stopped and "no proof" not in stopped
+    assert "though it was found: NW104" in stopped and "no proof" not in stopped
     assert "whole epoch" in stopped and "NW801 eval-mode-missing" in stopped
 
 
@@ -162,7 +162,21 @@ def test_page_says_the_same(tmp_path: Path) -> None:
         "NW503 (gradients shrink",
     ):
         assert words in page
-    assert "64, 16" in render_findings(EXAMINATIONS["crashed"], rules=RULES)
+    assert "(64, 16)" in render_findings(EXAMINATIONS["crashed"], rules=RULES)
+    assert "though it was found: NW104" in render_findings(EXAMINATIONS["stopped"], rules=RULES)
+
+
+def test_every_text_can_be_read(tmp_path: Path, browser: Any) -> None:
+    faint = (
+        (Path(__file__).parent / "test_browser.py")
+        .read_text()
+        .partition('FAINT = """')[2]
+        .partition('"""')[0]
+    )
+    page = write_findings(tmp_path / "report.html", EXAMINATIONS["faulty"], rules=RULES, line_of=line_of)
+    for dark in (False, True):
+        browser.open(page, width=1280, dark=dark)
+        assert browser.evaluate(faint.replace("\\\\", "\\")) == []
 
 
 def test_page_that_cannot_be_written(tmp_path: Path) -> None:

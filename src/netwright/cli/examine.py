@@ -42,7 +42,7 @@ def own_arguments(arguments: list[str]) -> int:
             word not in _WITHOUT_VALUE and "=" not in word and (word.startswith("--") or len(word) == 2)
         )
         position += 2 if value_follows else 1
-        if word == "--module" or word.startswith("--module=") or word.startswith("-m"):
+        if word == "--module" or word.startswith(("--module=", "-m")):
             return min(position, len(arguments))
     return len(arguments)
 
@@ -152,7 +152,9 @@ class _Report:
     # As they are before the script: it may change its folder, its path, its streams.
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     folder: str = field(default_factory=os.getcwd)
-    path: list[str] = field(default_factory=lambda: list(sys.path))
+    path: list[str] = field(
+        default_factory=lambda: [entry for entry in sys.path if os.path.abspath(entry) != os.getcwd()]
+    )
 
     def at_once(self, finding: Finding) -> None:
         """Errors are told while the script still runs: it may go on for hours."""
@@ -190,23 +192,23 @@ class _Report:
             },
             "line_of": self._line_of,
         }
-        with self._imports():
+        with self._own_imports():
             from netwright.report.findings import print_findings, write_findings
-        print_findings(content, stream=self.stream, **told)
-        if self.json is not None:
+
+            print_findings(content, stream=self.stream, **told)
             try:
-                result.save(self.json)
+                if self.json is not None:
+                    result.save(self.json)
             except OSError as error:
                 raise NetwrightError(f"--json: cannot write {self.json}: {error.strerror or error}") from None
-        if self.html is not None:
-            with self._imports():
+            if self.html is not None:
                 write_findings(self.html, content, **told)
 
     def _line_of(self, file: str, line: int) -> str:
         return linecache.getline(os.path.join(self.folder, file), line)
 
     @contextlib.contextmanager
-    def _imports(self) -> Iterator[None]:
+    def _own_imports(self) -> Iterator[None]:
         """A file rich.py or jinja2.py in the script's folder is not ours."""
         theirs, sys.path[:] = list(sys.path), self.path
         try:

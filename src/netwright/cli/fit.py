@@ -57,9 +57,12 @@ def fit(
 
     For example: netwright fit mnist --network cnn --epochs 5 --set network.dropout=0.2
     """
+    from netwright.errors import RecipeError
     from netwright.fitting import carry_out
     from netwright.recipe import Recipe, parse_setting
 
+    if resume and out is None:
+        raise RecipeError("--resume needs --out: which run shall go on? (or: netwright resume RUN)")
     path = Path(source)
     layers: list[dict[str, Any]] = []
     if path.suffix in (".yaml", ".yml"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Examination:
     ended: str = ""  #: end, exit, crash, stopped, signal
     crash: Crash | None = None
     attached: list[Finding] = field(default_factory=list)  #: consequences of findings, named in theirs
+    silenced: list[str] = field(default_factory=list)  #: codes of what was found and was allowed
     cut_short: list[str] = field(default_factory=list)  #: codes of rules that still needed a whole epoch
     notes: list[str] = field(default_factory=list)  #: what the reader must know to take silence rightly
     observation: Observation = field(default_factory=Observation, repr=False)
@@ -74,6 +76,7 @@ class Examination:
                 "run": self.rules_run,
                 "not_run": [{"code": code, "why": why} for code, why in sorted(self.not_run.items())],
                 "cut_short": self.cut_short,
+                "silenced": self.silenced,
             },
             "attached": [finding.to_dict() for finding in self.attached],
             "crash": self._crash(),
@@ -94,6 +97,7 @@ class Examination:
             "layer": layer.name if layer else "",
             "layer_class": layer.cls if layer else "",
             "config": layer.config if layer else {},
+            "built": f"{layer.place.file}:{layer.place.line}" if layer and layer.place else "",
             "received": [list(shape) for shape in self.crash.shapes],
         }
 
@@ -156,6 +160,7 @@ class Session:
         self.closed = False
         self._script, self._roots, self._stop_steps, self._on_finding = script, roots, stop_steps, on_finding
         self._problem = ""
+        self._began = time.perf_counter()
 
     def attach(self) -> None:
         """Begins to watch; torch must be there. A failure is kept for the notes and does not reach the program."""
@@ -193,19 +198,24 @@ class Session:
             observation.crash,
             observation,
         )
-        result.steps, result.seconds = observation.step_count, observation.seconds
+        result.steps = observation.step_count
+        result.seconds = observation.seconds or time.perf_counter() - self._began
         if observation.backward_count or observation.losses:
             fresh = self.judge.moment("end", observation)
             if self._on_finding is not None:
                 for finding in fresh:
                     self._on_finding(finding)
         else:
-            self.judge.not_run = dict.fromkeys(
-                (entry.rule.code for entry in self.judge.rules), "the program never trained"
-            )
+            if observation.crash is not None:  # it may tell by itself what is wrong
+                self.judge.moment("end", observation)
+            self.judge.not_run = {
+                entry.rule.code: "the program never trained"
+                for entry in self.judge.rules
+                if not self.judge.reports.get(entry.rule.code)
+            }
         result.findings = self.judge.findings(observation)
         result.rules_run, result.not_run = self.judge.ran(), dict(sorted(self.judge.not_run.items()))
-        result.attached = self.judge.attached
+        result.attached, result.silenced = self.judge.attached, sorted(self.judge.silenced)
         if ended in ("stopped", "signal") and "epoch" not in observation.moments:
             result.cut_short = [entry.rule.code for entry in self.judge.rules if entry.rule.by == "epoch"]
         result.notes = list(self._notes(observation))

@@ -12,6 +12,8 @@ from netwright.examine.observation import Observation
 from netwright.examine.rules import NotObserved, RuleFile, load_rules, unknown_rule
 from netwright.finding import LEVELS, MOMENTS, Evidence, Finding
 
+#: Reported beside no other error or warning: that the loss stays at chance has a cause, and any of them may be it.
+_LAST = frozenset({"NW512"})
 _ALLOW = re.compile(r"#\s*netwright:\s*allow\s+([\w\-, ]+)")
 
 
@@ -75,7 +77,11 @@ class Judge:
             for code, reports in self.reports.items()
             if reports and code in rules
         ]
-        kept = _attach(found, {code: entry.rule.explains for code, entry in rules.items()})
+        serious = {finding.code for finding in found if finding.level != "advice"}
+        kept = _attach(
+            found,
+            {code: entry.rule.explains | (_LAST if code in serious else set()) for code, entry in rules.items()},
+        )
         codes = {finding.code for finding in kept}
         self.attached = [finding for finding in found if finding.code not in codes]
         return sorted(kept, key=lambda finding: (LEVELS.index(finding.level), finding.step, finding.code))
@@ -88,10 +94,11 @@ class Judge:
 def _known(allow: Iterable[str], rules: list[RuleFile]) -> set[str]:
     slugs = {entry.rule.slug for entry in rules}
     codes = {entry.rule.code.lower() for entry in rules}
-    wanted = {name.strip().lower() for name in allow}
-    for name in wanted - slugs - codes:
-        raise unknown_rule(name, (entry.rule for entry in rules))
-    return wanted
+    wanted = [name.strip() for name in allow]
+    for name in wanted:
+        if name.lower() not in slugs | codes:
+            raise unknown_rule(name, (entry.rule for entry in rules))
+    return {name.lower() for name in wanted}
 
 
 def _same(one: Evidence, other: Evidence) -> bool:
@@ -143,6 +150,8 @@ def _attach(found: list[Finding], explains: dict[str, Any]) -> list[Finding]:
                 and code != finding.code
                 and codes[code].step >= finding.step
                 and code not in causes
+                # An error is not hidden below a warning, nor a warning below advice.
+                and LEVELS.index(codes[code].level) >= LEVELS.index(finding.level)
             ):
                 causes[code] = finding.code
     for code in list(causes):  # of two that explain each other, and in chains: the one at the top

@@ -15,7 +15,9 @@ Which record answers which question:
 | gradients after a backward | `backwards` |
 | learning rates, gradients that a step used, size of its update | `steps` |
 | evaluation | `evaluations` |
+| which examples are trained on and evaluated on, what the loaders give | `trained`, `passes`, `batches` |
 | the loss over the whole run | `curve`: [step, value] of every backward on a CPU, of sampled ones elsewhere |
+| steps between samples whose loss stood out | `spikes`: [step, loss, norm of the gradient], at most 32 |
 | the first number that is not finite | `births` |
 | how the program ended | `crash`, `ended` |
 
@@ -138,7 +140,7 @@ class Parameter:
         True  #: an nn.Parameter, or held by an optimizer; not just any leaf that wants a gradient
     )
     rows_equal: bool = False  #: all rows of a matrix were equal before the first backward
-    gradient_rows_equal: bool | None = None  #: and those of its first gradient
+    gradient_rows_equal: bool | None = None  #: and those of its first gradient other than 0, None before
     stats: Stats | None = None  #: before the first backward
 
 
@@ -165,7 +167,9 @@ class Loader:
     batch: int
     workers: int
     drop_last: bool
+    collate: bool = True  #: it stacks examples along a new first dimension (PyTorch's own way)
     place: Place | None = None  #: where it was iterated over first
+    built: Place | None = None  #: where it was constructed
     indices: str = ""  #: digest of a Subset's indices, "" if it is not a Subset
     passes: int = 0  #: times that an iteration over it began
     begun: int = 0  #: batches before the latest of these began
@@ -229,7 +233,7 @@ class Event:
     """Something that happened: kind is one of
 
     eval, train (Module.eval/train called) · no_grad (entered by the user) · zero_grad · clip (gradients clipped) · unscale ·
-    scale · scaler_step (of a GradScaler) · scheduler (detail: cls, lr, optimizer) · seed (detail: function) · grad (torch.autograd.grad) ·
+    scale · scaler_step (of a GradScaler) · scheduler (detail: cls, lr, optimizer) · scheduler_built (where it was constructed) · seed (detail: function) · grad (torch.autograd.grad) ·
     manual_update (a parameter changed in place outside of an optimizer) · optimizer (constructed) · loader_end · compile.
     The first 400 of each kind are kept; `Observation.counts` has them all.
     """
@@ -255,6 +259,7 @@ class Forward:
     dtype: str = ""
     output: tuple[int, ...] = ()  #: shape of the first tensor that came out
     output_grad: bool = False
+    input_grad: bool = False  #: a gradient of something that it received is wanted
     stats: Stats | None = None  #: of the first tensor that it received
     loader: int = -1  #: uid of the loader that gave the latest batch before
     batch: int = -1  #: number of that batch in its pass over the loader, from 0 on
@@ -284,6 +289,7 @@ class Layer:
     gave: Stats | None = None
     dead: float | None = None  #: share of units (features, channels) whose output is 0 for the whole batch
     saturated: float | None = None  #: share of values of a sigmoid or tanh with a derivative under 0.01
+    before: int = -1  #: index of the function (F.relu, torch.tanh) whose result it received: these two are of that result
 
 
 @dataclass(slots=True)
@@ -333,13 +339,15 @@ class Backward:
     before: int = 0  #: parameters that held a gradient other than 0 on entry
     piled: int = 0  #: of these, the ones whose gradient a step had already used
     moved: bool = False  #: parameters changed since the last backward without an optimizer's step
+    shares: int = -1  #: in deep steps: order of an earlier backward through a part of the same graph
+    along: float | None = None  #: if they did: cosine between the change and the gradient of the last backward
     gradients: dict[str, float] = field(
         default_factory=dict
     )  #: uid of a parameter -> norm of its gradient afterwards
     missing: list[int] = field(
         default_factory=list
     )  #: uids of trainable parameters without a gradient afterwards
-    alive: int = 0  #: graphs of backwards at least three steps ago that are still alive
+    alive: int = 0  #: steps, at least three ago, of whose graph something is still alive
 
 
 @dataclass(slots=True)
@@ -359,6 +367,9 @@ class Step:
     frozen: int = 0  #: its parameters with requires_grad=False
     piled: int = 0  #: its parameters whose gradient still contains what its last step used
     none_uids: list[int] = field(default_factory=list)
+    none_stateful: list[int] = field(
+        default_factory=list
+    )  #: of these, the ones of which the optimizer keeps a state: they had a gradient before
     ratios: dict[str, float] = field(
         default_factory=dict
     )  #: uid -> norm of the update over norm of the parameter
@@ -366,6 +377,9 @@ class Step:
     gradients: dict[str, float] = field(
         default_factory=dict
     )  #: uid -> norm of the gradient that the step used
+    along: float | None = (
+        None  #: cosine between update and gradient: around -1 where the loss is descended, above 0 where it is climbed
+    )
 
 
 @dataclass(slots=True)
@@ -389,6 +403,85 @@ class Evaluation:
 
 
 @dataclass(slots=True)
+class TrainedBatch:
+    """Examples that a network was trained on: the last forward of its root before a backward that a step followed.
+
+    All of the first twenty steps and one in fifty; in between as many as a budget of time allows.
+    """
+
+    order: int
+    step: int
+    module: int  #: uid of the root
+    size: int  #: examples in the batch
+    examples: list[int] = field(default_factory=list)  #: fingerprints
+    loader: int = -1  #: uid of the loader that gave the latest batch
+    optimizers: int = 0  #: optimizers that had been constructed
+    place: Place | None = None  #: of the forward, in deep and sampled steps
+
+
+@dataclass(slots=True)
+class EvaluationPass:
+    """A run of outermost forwards that train nothing, over one set of examples (see streams.py)."""
+
+    order: int
+    step: int
+    module: int  #: uid of the root
+    place: Place | None = None  #: of the forward
+    caller: Place | None = None  #: the user's line that called the function around it
+    loader: int = -1  #: uid of the loader whose batches it saw, -1 if none was at work
+    entry: int = 0  #: how often no_grad or eval() had been entered
+    grad_enabled: bool = False
+    training: bool = False  #: the root's flag
+    optimizers: int = 0  #: optimizers that had been constructed
+    forwards: int = 0
+    count: int = 0  #: examples
+    sizes: list[int] = field(default_factory=list)  #: how many of `examples` came with each forward
+    examples: list[int] = field(default_factory=list)  #: fingerprints in their order, at most 4,096
+    bits: float = 0.0  #: how many different examples there can be, as a power of 2 (whole numbers); 1000: no bound
+    compared: bool = False  #: outputs were compared with something
+    compared_place: Place | None = None
+    exported: bool = False  #: outputs left torch
+    complete: bool = False  #: a backward followed, or the program ended normally
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the distinct examples of plain feature vectors that a root was trained on, or evaluated on."""
+
+    module: int  #: uid of the root
+    side: str  #: training, evaluation
+    count: int = 0
+    sums: list[float] = field(default_factory=list)  #: of each feature
+    squares: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Batch:
+    """A batch of a DataLoader with known indices: of the first passes of each loader."""
+
+    order: int
+    step: int
+    loader: int
+    number: int  #: of the pass over the loader, from 1 on
+    batch: int  #: in this pass, from 0 on
+    indices: list[int] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)  #: fingerprints of the first tensor's examples
+    targets: list[int] = field(default_factory=list)  #: and of all other tensors'
+    drawn: bool = False  #: random numbers were drawn while it was made, in this process
+
+
+@dataclass(slots=True)
+class Edge:
+    """The argument of a log, root or division behind a loss, read from the graph of a sampled step."""
+
+    step: int
+    op: int  #: index of the operation as it was traced in a deep step
+    argument: Stats
+
+
+@dataclass(slots=True)
 class Birth:
     """The first number of a run that is not finite."""
 
@@ -403,6 +496,21 @@ class Birth:
     shape: tuple[int, ...] = ()  #: of the data, where kind is input or target and the graph told so
     loader: int = -1  #: uid of the loader that gave the latest batch
     batch: int = -1  #: number of that batch in its pass
+
+
+@dataclass(slots=True)
+class Kept:
+    """A variable of the user that keeps the graphs of past steps alive; looked for when there are several of them."""
+
+    order: int
+    step: int
+    graphs: int = 0  #: steps, at least three ago, whose graph is still alive after garbage was collected
+    steps: int = 0  #: steps that could have left one
+    name: str = ""  #: "losses", "self.history['loss']", "" if it was not found
+    kind: str = ""  #: class of its value: Tensor, list, ...
+    tensors: int = 0  #: number of tensors in it that hold such a graph
+    scalar: bool = False  #: they are single numbers
+    place: Place | None = None  #: first line of the function, or of the file, in which it is found
 
 
 @dataclass(slots=True)
@@ -436,8 +544,15 @@ class Observation:
     steps: list[Step] = field(default_factory=list)  #: of deep and sampled steps
     step_count: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)
+    trained: list[TrainedBatch] = field(default_factory=list)
+    passes: list[EvaluationPass] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    totals: list[Totals] = field(default_factory=list)  #: as of the latest end of an evaluation
     curve: list[tuple[int, float]] = field(default_factory=list)
+    spikes: list[tuple[int, float, float]] = field(default_factory=list)
     births: list[Birth] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     crash: Crash | None = None
     moments: dict[str, int] = field(default_factory=dict)  #: moment -> step at which it came
     seconds: float = 0.0
@@ -570,6 +685,10 @@ PASSIVE = frozenset(
         "take_along_dim",
     ]
 )
+
+
+#: Names in `Loss.function` of losses that compare numbers with numbers (here, since rules must not import torch).
+REGRESSION_LOSSES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def is_modal(cls: str, config: dict[str, Any]) -> bool:

@@ -4,7 +4,8 @@ Three levels of watching, changed only at an optimizer's step, at the beginning 
 
 * deep: a TorchFunctionMode (trace.py) sees every torch function; global forward hooks see every layer. The first three
   steps, the first two of an optimizer that comes later, and the first batches of the first evaluations.
-* sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 20, then one in fifty.
+* sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 9, every other one to 20, then one in
+  fifty; after step 100 fewer where steps are so short that this would cost more than 2 %.
 * idle: only a handful of lines around backward, step, zero_grad and next(loader): a counter, the loss's value (on a CPU),
   a token in the graph's last node that dies with the graph.
 
@@ -31,15 +32,18 @@ from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 from torch.optim import optimizer as torch_optimizer
 
-from netwright.examine import measure
+from netwright.examine import holders, measure
 from netwright.examine.examination import StopExamination
 from netwright.examine.observation import (
+    PASSIVE,
     Backward,
     Birth,
     Crash,
+    Edge,
     Evaluation,
     Event,
     Forward,
+    Kept,
     Intake,
     Layer,
     Loader,
@@ -55,6 +59,7 @@ from netwright.examine.observation import (
 )
 from netwright.examine.patches import Patches
 from netwright.examine.places import FOREIGN, OPTIM, TORCH, USER, Places
+from netwright.examine.streams import BATCHES_WATCHED, PASSES_WATCHED, Streams, given
 from netwright.examine.trace import Trace
 
 IDLE, SAMPLED, DEEP = range(3)
@@ -62,12 +67,15 @@ DEEP_STEPS = 3
 DEEP_BACKWARDS = 40  # a program that accumulates gradients over more than this is not traced further
 SAMPLED_STEPS = 20
 EVERY = 50
+SHARE = 0.02  # of the time after step 100 that may go into sampled steps; what costs more is left out
 MOST_EVENTS = 400
 MOST_IDLE_EVENTS = 64  # of one kind; later ones are only counted while idle
 MOST_RECORDS = 4_000
 DEEP_EVALUATIONS = 3  # per place that begins one
 DEEP_EVALUATION_BATCHES = 3
 MOST_EXAMPLES = 20_000
+MOST_SPIKES = 32
+MOST_ALIVE = 4  # graphs of steps that are over, before it is asked who keeps them
 MOST_INTAKES = 60  # of one layer
 
 _compiling: Callable[[], bool] = torch.compiler.is_compiling
@@ -100,6 +108,7 @@ class Observer:
         self.level = IDLE
         self.stack: list[int] = []
         self.trace = Trace(self)
+        self.streams = Streams(self)
         self.broken: dict[str, str] = {}
         self.pid = os.getpid()
         self._patches = Patches()
@@ -134,6 +143,7 @@ class Observer:
         self._forward: Forward | None = None
         self._last_forward: dict[int, Forward] = {}
         self._layers_seen: set[int] = set()
+        self._after_function: dict[int, int] = {}  # uid of a layer -> index of the activation function before it
         self._intakes: dict[Any, int] = {}
         self._examples = {True: 0, False: 0}
         self._last_loader = -1
@@ -145,10 +155,19 @@ class Observer:
         self._next_moments = ["forward", "backward", "step", "2", "100", "epoch"]
         self._shapes: list[tuple[int, ...]] = []
         self._random_seen: dict[str, Any] = {}
+        self._random_at_index: Any = None
         self._random_drawn: dict[str, bool] = {}
         self._nan_checked = False
+        self._spent = 0.0
+        self._hundredth: tuple[float, float] | None = None
         self._late_clip = False
+        self._holder_at = 0
+        self._usual_loss = 0.0
+        self._spike: tuple[int, float] | None = None
+        self._by_hand: dict[int, tuple[Tensor, Tensor]] = {}
+        self._schedulers: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._traced_nodes: list[tuple[str, int]] = []
+        self._edged: list[tuple[int, str, int]] = []
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -168,6 +187,7 @@ class Observer:
         observation = self.observation
         if not self.recording:
             return observation
+        self.guard(self.streams.close, ended in ("end", "exit"))
         if self._evaluation is not None:
             self._evaluation.complete = ended in ("end", "exit")
         observation.seconds = time.perf_counter() - self._start
@@ -182,6 +202,7 @@ class Observer:
         self.recording = False
         self._set_level(IDLE)
         self._patches.undo()
+        self.streams.disarm()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -209,6 +230,7 @@ class Observer:
     def guard(self, call: Callable[..., Any], *args: Any) -> Any:
         """Returns what a part of the watching returns; its own failure is noted and never reaches the program."""
         self.busy += 1
+        began = time.perf_counter() if self.busy == 1 else 0.0
         try:
             return call(*args)
         except StopExamination:
@@ -219,6 +241,8 @@ class Observer:
             return None
         finally:
             self.busy -= 1
+            if not self.busy:
+                self._spent += time.perf_counter() - began
 
     def blinded(self, why: str) -> None:
         """Notes once what could not be observed."""
@@ -244,10 +268,18 @@ class Observer:
         if step < self._deep_until and self.observation.backward_count < DEEP_BACKWARDS:
             return DEEP
         if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
-            return SAMPLED
-        if step >= SAMPLED_STEPS and step % EVERY == 0:
+            return SAMPLED if step < SAMPLED_STEPS // 2 or step % 2 == 0 else IDLE
+        if step >= SAMPLED_STEPS and step % EVERY == 0 and (step <= 100 or self._affordable()):
             return SAMPLED
         return IDLE
+
+    def _affordable(self) -> bool:
+        """Returns whether watching has taken less than its share of the time since step 100."""
+        now = time.perf_counter()
+        if self._hundredth is None:
+            self._hundredth = (now, self._spent)
+        began, spent = self._hundredth
+        return self._spent - spent <= SHARE * (now - began)
 
     def _set_level(self, level: int) -> None:
         if level == self.level:
@@ -328,15 +360,20 @@ class Observer:
         wrap(torch.amp.GradScaler, "scale", lambda original: self._around(original, "scale"))
         wrap(torch.amp.GradScaler, "step", lambda original: self._around(original, "scaler_step"))
         for kind in vars(torch.optim.lr_scheduler).values():
-            if isinstance(kind, type) and "step" in vars(kind):
+            if isinstance(kind, type) and "step" in vars(kind) and kind is not torch_optimizer.Optimizer:
                 wrap(kind, "step", self._around_scheduler)
+        for name in ("LRScheduler", "ReduceLROnPlateau"):
+            wrap(getattr(torch.optim.lr_scheduler, name), "__init__", self._around_scheduler_init)
         loader = sys.modules.get("torch.utils.data.dataloader")
         if loader is not None:
             wrap(loader.DataLoader, "__iter__", self._around_loader)
+            wrap(loader.DataLoader, "__init__", self._around_loader_init)
             for kind in (loader._SingleProcessDataLoaderIter, loader._MultiProcessingDataLoaderIter):
                 for base in kind.__mro__:
                     if "__next__" in vars(base) and not hasattr(vars(base)["__next__"], "__wrapped__"):
                         wrap(base, "__next__", self._around_next)
+                    if "_next_index" in vars(base) and not hasattr(vars(base)["_next_index"], "__wrapped__"):
+                        wrap(base, "_next_index", self._around_next_index)
         for owner, name in _seeders():
             wrap(owner, name, lambda original: self._around(original, "seed"))
         register = torch_optimizer.register_optimizer_step_pre_hook
@@ -348,6 +385,8 @@ class Observer:
             if not self.recording or self.muted or _compiling():
                 return original(*args, **kwargs)
             counts = self.observation.counts
+            if kind == "zero_grad":
+                self.streams.cleared()
             if self.level == IDLE and counts.get(kind, 0) >= MOST_IDLE_EVENTS:
                 counts[kind] += 1
                 return original(*args, **kwargs)
@@ -470,9 +509,19 @@ class Observer:
                 record is not None or self.observation.backward_count in (DEEP_BACKWARDS, 100)
             ):
                 self.guard(self._after_backward, record)
+            if self._spike is not None:
+                self.guard(self._spike_seen, self._spike)
             return result
 
         return backward
+
+    def _spike_seen(self, spike: tuple[int, float]) -> None:
+        """Measures the gradient of a step between samples whose loss stands out."""
+        self._spike = None
+        grads = [entry.grad for _, entry in self._trainable() if entry.grad is not None]
+        norm = math.sqrt(sum(size * size for size in measure.norms(grads)))
+        if math.isfinite(norm):
+            self.observation.spikes.append((*spike, norm))
 
     def _before_backward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backward | None:
         observation = self.observation
@@ -490,20 +539,27 @@ class Observer:
                 curve = observation.curve
                 if len(curve) < 5_000 or observation.backward_count % 16 == 0:
                     curve.append((step, value))
+                size = abs(value)
+                if self.level == IDLE and size > 5 * self._usual_loss and len(observation.spikes) < MOST_SPIKES:
+                    self._spike = (step, value)
+                self._usual_loss += 0.1 * (size - self._usual_loss)
                 if not math.isfinite(value) and not self._nan_checked:
                     self._nan_checked = True
                     self.guard(self._birth, loss)
                     self.guard(self._moment, "the step it happens")
-            if node is not None:
+            if node is not None and (step < 100 or not step % 8):
                 token = _Token()
                 node.metadata["netwright"] = token
                 self._tokens.append((step, weakref.ref(token)))
                 if len(self._tokens) > 4_000:
                     self._tokens.popleft()
+                if self.level != IDLE:
+                    self.guard(self._mark_base, node, step)
         observation.backward_count += 1
         if self._last_loader >= 0:
             observation.loaders[self._last_loader].trained += 1
             self._last_loader = -1
+        self.streams.backward()
         if self._evaluation is not None or self._evaluation_hint:
             self._end_evaluation()
         if self.level == IDLE or len(observation.backwards) > MOST_RECORDS:
@@ -528,9 +584,16 @@ class Observer:
             record.root = loss.grad_fn.name() if loss.grad_fn is not None else ""
             record.leaf = loss.grad_fn is None
             if self.level == DEEP and loss.grad_fn is not None:
-                self._traced_nodes = [
-                    (node.name(), node.metadata.get("netwright op", -1)) for node in _nodes(loss.grad_fn)
+                nodes = _nodes(loss.grad_fn)
+                self._traced_nodes = [(node.name(), node.metadata.get("netwright op", -1)) for node in nodes]
+                record.shares = _walked(nodes, record.order)
+                self._edged = [
+                    (number, name, op)
+                    for number, (name, op) in enumerate(self._traced_nodes)
+                    if op >= 0 and name in measure.EDGED_NODES
                 ]
+            elif self._edged and loss.grad_fn is not None:
+                self.guard(self._read_edges, loss)
             entry = self.trace.makers.get(id(loss))
             if self.level == DEEP and entry is not None and entry[0]() is loss:
                 record.op = entry[1]
@@ -539,6 +602,8 @@ class Observer:
                 forward.followed = "backward"
         self._last_forward.clear()
         record.alive = self._alive()
+        if record.alive >= max(MOST_ALIVE, self._holder_at):
+            self.guard(self._find_holder, record)
         record.sampled = True
         self._measure_parameters()
         held = [(uid, grad) for uid, parameter in self._trainable() if (grad := parameter.grad) is not None]
@@ -555,7 +620,21 @@ class Observer:
             sums = self._weight_sums()
             moved = any(value != self._sums.get(uid, value) for uid, value in sums.items())
             record.moved = moved and not self._stepped
+            if record.moved and self._by_hand:
+                record.along = self._direction()
+            self._by_hand.clear()
             self._sums, self._stepped = sums, False
+
+    def _read_edges(self, loss: Tensor) -> None:
+        """Measures what logs, roots and divisions got, in a sampled step whose graph is the one that was traced."""
+        nodes, edges = _nodes(loss.grad_fn), self.observation.edges
+        if len(nodes) != len(self._traced_nodes) or len(edges) >= MOST_EVENTS:
+            return
+        for number, name, op in self._edged[:32]:
+            if nodes[number].name() == name:
+                numbers = measure.edge(name, _attribute(nodes[number], measure.EDGED_NODES[name]))
+                if numbers is not None:
+                    edges.append(Edge(self.observation.step_count, op, numbers))
 
     def _measure_parameters(self) -> None:
         """Measures each parameter before its first backward: it may be initialised again after it was first seen."""
@@ -580,15 +659,33 @@ class Observer:
         if self.level == DEEP and observation.backward_count >= DEEP_BACKWARDS and not self._step_depth:
             self._set_level(self._scheduled())
 
+    def _direction(self) -> float | None:
+        """Returns how the change of the parameters since the last backward lies to the gradients of then."""
+        pairs = []
+        for uid, parameter in self._trainable():
+            values = measure.plain(parameter)
+            if uid in self._by_hand and values is not None:
+                before, grad = self._by_hand[uid]
+                pairs.append((measure.sample(values, 4096) - before, grad))
+        return _cosine(pairs)
+
     def _measure_gradients(self, record: Backward) -> None:
         observation = self.observation
         living = list(self._trainable())
         held = [(uid, grad) for uid, parameter in living if (grad := parameter.grad) is not None]
         sizes = measure.norms([grad for _, grad in held])
+        if self.level == DEEP and not observation.step_count and not self._step_depth:
+            for uid, parameter in living[:64]:  # copies, for programs that change their weights themselves
+                values, slope = measure.plain(parameter), measure.plain(parameter.grad)
+                if values is not None and slope is not None and values.is_floating_point():
+                    self._by_hand[uid] = (
+                        measure.sample(values, 4096).clone(),
+                        measure.sample(slope, 4096).clone(),
+                    )
         for (uid, grad), size in zip(held, sizes):
             record.gradients[str(uid)] = size
             parameter = observation.parameters[uid]
-            if parameter.rows_equal and parameter.gradient_rows_equal is None:
+            if parameter.rows_equal and parameter.gradient_rows_equal is None and size > 0:
                 parameter.gradient_rows_equal = measure.rows_close(grad)
             if not math.isfinite(size) and not self._nan_checked and not self.observation.counts.get("scale"):
                 self._nan_checked = True
@@ -624,7 +721,39 @@ class Observer:
         step = self.observation.step_count
         while self._tokens and self._tokens[0][1]() is None:
             self._tokens.popleft()
-        return sum(1 for born, token in self._tokens if born <= step - 3 and token() is not None)
+        return len({born for born, token in self._tokens if born <= step - 3 and token() is not None})
+
+    def _mark_base(self, node: Any, step: int) -> None:
+        """Puts a token at the bottom of the graph too: a stored output keeps that alive, and not the loss."""
+        token = _Token()
+        holders.base_of(node).metadata["netwright base"] = token
+        self._tokens.append((step, weakref.ref(token)))
+
+    def _find_holder(self, record: Backward) -> None:
+        """Looks for the variable that keeps the graphs of past steps, once it is clear that they are more than garbage."""
+        self._holder_at = 2 * record.alive
+        if not gc.isenabled():
+            return
+        gc.collect()
+        record.alive = self._alive()
+        if record.alive < MOST_ALIVE:
+            return
+        step = self.observation.step_count
+        old = {id(token) for born, entry in self._tokens if born <= step - 3 and (token := entry()) is not None}
+        frames, frame = [], sys._getframe(1)
+        while frame.f_back is not None and len(frames) < 12:
+            frame = frame.f_back
+            if self.places.kind(frame.f_code) == USER:
+                frames.append(frame)
+        found = holders.find_holder(frames, old)
+        frames.clear()
+        kept = Kept(self.tick(), step, record.alive, step - 2)
+        if found is not None:
+            code = found.code
+            kept.name, kept.kind, kept.tensors, kept.scalar = found.name, found.kind, found.tensors, found.scalar
+            whole = code.co_name == "<module>" or "." in found.name
+            kept.place = Place(self.places.shown(code.co_filename), 1 if whole else code.co_firstlineno, code.co_name)
+        self.observation.kept.append(kept)
 
     def _birth(self, loss: Tensor) -> None:
         """Finds where the first number that is not finite came from, with the graph behind the loss still there."""
@@ -762,7 +891,7 @@ class Observer:
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.recording or _compiling():
             return
-        closure = bool(kwargs.get("closure")) or any(callable(entry) for entry in args[1:])
+        closure = (len(args) > 1 or bool(kwargs)) and _has_closure(args, kwargs)
         self._step_depth += 1
         if self.level != IDLE:
             self.guard(self._measure_before_step, optimizer)
@@ -789,6 +918,8 @@ class Observer:
             if tensor.grad is None:
                 record.none += 1
                 record.none_uids.append(number)
+                if optimizer.state.get(tensor):
+                    record.none_stateful.append(number)
                 continue
             size = record.gradients[str(number)] = next(sizes)
             record.held += size != 0
@@ -805,7 +936,7 @@ class Observer:
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.recording or _compiling():
             return
-        closure = bool(kwargs.get("closure")) or any(callable(entry) for entry in args[1:])
+        closure = (len(args) > 1 or bool(kwargs)) and _has_closure(args, kwargs)
         self._step_depth = max(0, self._step_depth - 1)
         if not closure:
             self._mode_on()
@@ -820,7 +951,10 @@ class Observer:
             self._backwards_at[entry[1]] = observation.backward_count
         self._stepped = True
         observation.step_count = count = observation.step_count + 1
-        if self.level != IDLE or count % EVERY == 0 or count < self._deep_until:
+        self.streams.stepped()
+        if self.level == IDLE and count >= self.streams.next_look:
+            self.guard(self.streams.look, count)
+        if self.level != IDLE or self.trace.standing or count % EVERY == 0 or count < self._deep_until:
             self.guard(self._new_lap, count)
             if self._next_moments:
                 self.guard(self._step_moments, count)
@@ -838,6 +972,14 @@ class Observer:
             changed.append((uid, size, measure.sample(values, 16_384) - copy))
         for (uid, size, _), moved in zip(changed, measure.norms([entry for _, _, entry in changed])):
             record.ratios[str(uid)] = moved / size if size > 0 else math.inf if moved > 0 else 0.0
+        record.along = _cosine(
+            [
+                (delta, measure.sample(grad, 16_384))
+                for uid, _, delta in changed[:64]
+                if (tensor := references[uid]()) is not None
+                and (grad := measure.plain(tensor.grad)) is not None
+            ]
+        )
         for group in optimizer.param_groups:
             for tensor in group["params"]:
                 known = self._parameters.get(id(tensor))
@@ -882,11 +1024,39 @@ class Observer:
                 return original(scheduler, *args, **kwargs)
             finally:
                 self._mode_on()
-                self.guard(self._scheduler_stepped, scheduler)
+                self.guard(self._scheduler_stepped, scheduler, bool(args or kwargs))
 
         return step
 
-    def _scheduler_stepped(self, scheduler: Any) -> None:
+    def _around_scheduler_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            if not self.recording or self.muted or _compiling():
+                return original(scheduler, *args, **kwargs)
+            self._mode_off()
+            try:
+                original(scheduler, *args, **kwargs)
+            finally:
+                self._mode_on()
+            self.guard(self._scheduler_built, scheduler)
+            return None
+
+        return __init__
+
+    def _scheduler_built(self, scheduler: Any) -> None:
+        optimizer = getattr(scheduler, "optimizer", None)
+        known = self._optimizers.get(id(optimizer))
+        number = self.observation.counts.get("scheduler_built", 0)
+        self._schedulers[id(scheduler)] = (weakref.ref(scheduler), number)
+        self.event(
+            "scheduler_built",
+            self.places.construction(scheduler, 3),
+            cls=type(scheduler).__name__,
+            lr=_rates(optimizer) if optimizer is not None else [],
+            optimizer=known[1] if known else -1,
+            number=number,
+        )
+
+    def _scheduler_stepped(self, scheduler: Any, given: bool) -> None:
         counts = self.observation.counts
         if counts.get("scheduler", 0) >= MOST_EVENTS and counts["scheduler"] % EVERY:
             counts["scheduler"] += 1
@@ -895,7 +1065,18 @@ class Observer:
         known = self._optimizers.get(id(optimizer))
         rates = _rates(optimizer) if optimizer is not None else []
         name = type(scheduler).__name__
-        self.event("scheduler", self.places.here(3), cls=name, lr=rates, optimizer=known[1] if known else -1)
+        built = self._schedulers.get(id(scheduler))
+        self.event(
+            "scheduler",
+            self.places.here(3),
+            cls=name,
+            lr=rates,
+            optimizer=known[1] if known else -1,
+            number=built[1] if built is not None and built[0]() is scheduler else -1,
+            given=given,
+            period=_plain_number(getattr(scheduler, "T_max", None)),
+            last_epoch=_plain_number(getattr(scheduler, "last_epoch", None)),
+        )
 
     def _around_train(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def train(module: nn.Module, mode: bool = True) -> Any:
@@ -916,16 +1097,19 @@ class Observer:
         place = self.places.here(3)
         self.event("train" if mode else "eval", place, module=uid)
         if not mode:
-            self._hint(("eval", place))
+            self.streams.entered()
+            self._hint(("eval", *self.places.both(3)))
 
     def _around_no_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __enter__(context: Any) -> Any:
-            if (
-                self.recording
-                and not _compiling()
-                and self.places.kind(sys._getframe(1).f_code) in (USER, FOREIGN)
-            ):
-                self.guard(self._no_grad_entered, sys._getframe(1))
+            if self.recording and not _compiling():
+                frame: Any = sys._getframe(1)
+                if frame.f_code.co_name == "decorate_context":  # a function of the user's that is decorated with it
+                    decorated = getattr(frame.f_locals.get("func"), "__code__", None)
+                    if decorated is not None and self.places.kind(decorated) == USER:
+                        self.guard(self._no_grad_entered, frame.f_back)
+                elif self.places.kind(frame.f_code) in (USER, FOREIGN):
+                    self.guard(self._no_grad_entered, frame)
             return original(context)
 
         return __enter__
@@ -944,7 +1128,9 @@ class Observer:
         return __init__
 
     def _no_grad_entered(self, frame: Any) -> None:
-        key = (frame.f_code, frame.f_lineno)
+        self.streams.entered()
+        above = frame.f_back
+        key = (frame.f_code, frame.f_lineno, above and above.f_code, above and above.f_lineno)
         if self._hints.get(key, 0) < DEEP_EVALUATIONS:
             self.event("no_grad", self.places.here(3))
             self._hint(key)
@@ -984,6 +1170,18 @@ class Observer:
                     forward.followed = "backward"
         self._set_level(level)
 
+    def _around_loader_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:
+            original(loader, *args, **kwargs)
+            if self.recording:
+                self.guard(self._loader_built, loader)
+
+        return __init__
+
+    def _loader_built(self, loader: Any) -> None:
+        if len(self._built) < 50_000:
+            self._built[id(loader)] = (weakref.ref(loader), self.places.construction(loader, 3))
+
     def _around_loader(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __iter__(loader: Any) -> Any:
             if not self.recording or self.muted:
@@ -1006,6 +1204,10 @@ class Observer:
             entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
         known = self.observation.loaders[entry[1]]
         known.passes, known.begun = known.passes + 1, known.batches
+        if not known.trained and known.passes <= DEEP_EVALUATIONS and self.observation.backward_count:
+            if not (self.stack or self._step_depth or self.muted):  # perhaps an evaluation
+                self._evaluation_hint = True
+                self._set_level(DEEP)
         if len(self._loader_of_iterator) > 1000:
             self._loader_of_iterator.clear()
         self._loader_of_iterator[id(iterator)] = entry[1]
@@ -1028,8 +1230,11 @@ class Observer:
             int(loader.batch_size or 0),
             loader.num_workers,
             bool(loader.drop_last),
+            getattr(loader.collate_fn, "__name__", "") == "default_collate",
         )
         record.place = self.places.here(4)
+        built = self._built.get(id(loader))
+        record.built = built[1] if built is not None and built[0]() is loader else None
         if indices is not None:
             record.indices = str(hash(tuple(int(entry) for entry in indices)))
         if indices is not None or 0 <= examples <= 2_000_000:
@@ -1046,16 +1251,21 @@ class Observer:
             uid = self._loader_of_iterator.get(id(iterator)) if self.recording else None
             if uid is None or self.muted:
                 return original(iterator)
+            record = self.observation.loaders[uid]
+            number = record.batches - record.begun
+            watched = record.passes <= PASSES_WATCHED and number < BATCHES_WATCHED
             began = time.perf_counter()
             self._mode_off()
             try:
                 batch = original(iterator)
             except StopIteration:
+                self.guard(self.streams.pass_ended, iterator)
                 self.guard(self._loader_ended, uid)
                 raise
             finally:
                 self._mode_on()
-            record = self.observation.loaders[uid]
+            if watched:
+                self.guard(self.streams.fetched, uid, iterator, batch, number, self._random_at_index)
             record.batches += 1
             if record.batches > 1:
                 record.waited += time.perf_counter() - began
@@ -1064,6 +1274,18 @@ class Observer:
             return batch
 
         return __next__
+
+    def _around_next_index(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def _next_index(iterator: Any) -> Any:
+            index = original(iterator)
+            if self.recording:
+                uid = self._loader_of_iterator.get(id(iterator))
+                if uid is not None and self.observation.loaders[uid].passes > PASSES_WATCHED:
+                    return index
+                self._random_at_index = self.guard(self.streams.indices, iterator, index)
+            return index
+
+        return _next_index
 
     def _loader_ended(self, uid: int) -> None:
         record = self.observation.loaders[uid]
@@ -1146,18 +1368,29 @@ class Observer:
             record.parameters = [
                 self._register_parameter(entry, prefix + key, record.uid)
                 for key, entry in module._parameters.items()
-                if entry is not None
+                if entry is not None and not torch.nn.parameter.is_lazy(entry)
             ]
             for key, entry in module._buffers.items():
-                if entry is not None:
+                if entry is not None and not torch.nn.parameter.is_lazy(entry):
                     self._register_parameter(entry, prefix + key, record.uid, buffer=True)
+
+    def _register_lazy(self, uid: int, module: nn.Module) -> None:
+        """Notes what a layer has become whose sizes its first input decided."""
+        record = self.observation.modules[uid]
+        record.cls, record.config = type(module).__name__, _config(module)
+        prefix = f"{record.name}." if record.name else ""
+        record.parameters = [
+            self._register_parameter(entry, prefix + key, uid)
+            for key, entry in module._parameters.items()
+            if entry is not None and not torch.nn.parameter.is_lazy(entry)
+        ]
 
     def parameter_of(self, tensor: Tensor) -> int | None:
         """Returns the uid of a known parameter, buffer or leaf that wants a gradient; registers the latter."""
         entry = self._parameters.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
             return entry[1]
-        if tensor.requires_grad and tensor.is_leaf and measure.plain(tensor) is not None:
+        if tensor.requires_grad and _leaf(tensor) and measure.plain(tensor) is not None:
             return self._register_parameter(tensor, "", -1)
         return None
 
@@ -1213,26 +1446,29 @@ class Observer:
             return
         grad = torch.is_grad_enabled()
         record = Forward(self.tick(), observation.step_count, uid, grad, module.training, self.places.here(6))
-        first = measure.first_tensor(args)
+        record.loader, record.batch = self._batch()
+        inputs = list(measure.tensors(args)) or list(measure.tensors(given(module)))
+        first = inputs[0] if inputs else None
         evaluation = None if grad else self._evaluating(record, uid)
         if first is not None:
             record.shape, record.dtype = tuple(first.shape), str(first.dtype)[6:]
-            if self._last_forward.get(uid) is None or not grad:
+            record.input_grad = any(entry.requires_grad for entry in inputs)
+            if self._last_forward.get(uid) is None or not grad or not module.training:
                 record.stats = (
                     measure.stats(first) if evaluation is None or evaluation.forwards <= 20 else None
                 )
                 if record.stats is not None:
                     self._other_inputs(record, args)
                 if self._examples[grad] < MOST_EXAMPLES:
-                    record.examples = measure.fingerprints(first)
+                    record.examples = measure.fingerprints(inputs)
                     self._examples[grad] += len(record.examples)
+        self.streams.forward(record, module, inputs)
         if len(observation.forwards) < MOST_RECORDS:
             observation.forwards.append(record)
         self._forward = record
         self._last_forward[uid] = record
 
     def _other_inputs(self, record: Forward, args: tuple[Any, ...]) -> None:
-        record.loader, record.batch = self._batch()
         for number, entry in enumerate(list(measure.tensors(args))[1:5], 1):
             if entry.is_floating_point():
                 numbers = measure.stats(entry)
@@ -1269,6 +1505,8 @@ class Observer:
         uid = entry[1]
         while self.stack.pop() != uid:
             continue
+        if self.observation.modules[uid].cls.startswith("Lazy"):
+            self._register_lazy(uid, module)
         self._layer_ran(uid, module, args, out)
         if not self.stack:
             self._forward_ends(uid, out)
@@ -1304,7 +1542,28 @@ class Observer:
                 record.dead = measure.dead_units(result)
             elif isinstance(module, (nn.Sigmoid, nn.Tanh)):
                 record.saturated = measure.saturated(known.cls.lower(), result)
+        if first is not None and uid in self._after_function:
+            self._function_before(record, uid, first)
         observation.layers.append(record)
+
+    def _function_before(self, record: Layer, uid: int, first: Tensor) -> None:
+        record.before = self._after_function[uid]
+        op = self.observation.ops[record.before]
+        if op.name == "relu":
+            record.dead = measure.dead_units(first, op.shape[1] if len(op.shape) == 4 else 0)
+        else:
+            record.saturated = measure.saturated(op.name, first)
+
+    def _follows_function(self, op: Op) -> None:
+        """Notes that a layer takes the result of a function of activation, which has no module that could be watched."""
+        made = self.observation.made(op.inputs[0]) if op.inputs else None
+        while made is not None and made.inputs and (made.name in PASSIVE or made.name.startswith("max_pool")):
+            made = self.observation.made(made.inputs[0])
+        if made is None or made.name not in ("relu", "sigmoid", "tanh") or made.module < 0 or not made.grad:
+            return
+        layer = self.observation.modules[made.module]
+        if not (layer.torch and layer.children == 0):
+            self._after_function.setdefault(op.module, made.index)
 
     def _forward_ends(self, uid: int, out: Any) -> None:
         record = self._forward
@@ -1317,9 +1576,10 @@ class Observer:
         seen = self._evaluation
         if (
             seen is not None
-            and seen.forwards == DEEP_EVALUATION_BATCHES
+            and seen.forwards >= DEEP_EVALUATION_BATCHES
             and self.level == DEEP
             and seen.compared
+            and self.streams.settled()
         ):
             # Hooks go on, to see the examples and the modes of the layers to the end of the evaluation.
             self._set_level(SAMPLED)
@@ -1408,6 +1668,8 @@ class Observer:
 
     def op_seen(self, op: Op, results: list[Tensor], loss: Loss | None) -> None:
         """Called by the trace for each operation: what follows from it for the other records."""
+        if op.module >= 0 and op.grad and op.name in ("linear", "conv1d", "conv2d", "conv3d"):
+            self._follows_function(op)
         if loss is not None:
             loss.op = op.index
             loss.value = op.stats.min if op.stats is not None and op.shape == () else None
@@ -1419,6 +1681,7 @@ class Observer:
                 self._compared(op.place)
             elif op.name in ("numpy", "tolist", "item"):
                 self._evaluation.exported = True
+                self.streams.compared(None, exported=True)
         if op.inplace and not self._step_depth:
             target = op.inputs[0] if op.inputs else None
             uid = self._altered(target)
@@ -1439,6 +1702,7 @@ class Observer:
         return -1
 
     def _compared(self, place: Place | None) -> None:
+        self.streams.compared(place)
         if self._evaluation is not None and not self._evaluation.compared:
             self._evaluation.compared, self._evaluation.compared_place = True, place
 
@@ -1453,6 +1717,9 @@ class Observer:
                 drawn = self._random_drawn.get(name, False)
                 self.observation.generators[name] = {"seeded": True, "drawn": drawn}
         self._random_seen = after
+
+    def random_states(self) -> dict[str, Any]:
+        return _random_states()
 
     def _random_at_end(self) -> None:
         for name, state in _random_states().items():
@@ -1476,9 +1743,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+def _has_closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return bool(kwargs.get("closure")) or any(callable(entry) for entry in args[1:])
+
+
 def _has_fast_path(module: nn.Module) -> bool:
     """Returns whether PyTorch would take another way through a module, with other rounding, under a function mode."""
     return isinstance(module, _FAST) and not module.training and not torch.is_grad_enabled()
+
+
+def _leaf(tensor: Tensor) -> bool:
+    try:
+        return tensor.is_leaf
+    except RuntimeError:  # a view under no_grad of what was changed in place since
+        return False
 
 
 def _node(tensor: Tensor) -> Any:
@@ -1487,6 +1765,18 @@ def _node(tensor: Tensor) -> Any:
         return tensor.grad_fn
     except RuntimeError:
         return None
+
+
+def _cosine(pairs: list[tuple[Tensor, Tensor]]) -> float | None:
+    """Returns the cosine of the angle between two vectors given in pieces, None where one of them is 0."""
+    dot = one = other = 0.0
+    for left, right in pairs:
+        if left.shape == right.shape:
+            left, right = left.double(), right.double()
+            dot += float(left @ right)
+            one += float(left @ left)
+            other += float(right @ right)
+    return dot / math.sqrt(one * other) if one > 0 and other > 0 and math.isfinite(one * other) else None
 
 
 def _rates(optimizer: Any) -> list[float]:
@@ -1558,6 +1848,16 @@ def _leads_to_leaves(node: Any, depth: int = 3) -> bool:
         return True
     turned = node.name().startswith(("T", "Transpose", "View", "Permute", "Expand", "ToCopy", "Unsqueeze"))
     return depth > 0 and turned and all(_leads_to_leaves(following, depth - 1) for following, _ in node.next_functions)
+
+
+def _walked(nodes: list[Any], order: int) -> int:
+    """Marks the nodes of a graph; returns the mark of an earlier backward that some of them bear, else -1."""
+    earlier = -1
+    for node in nodes:
+        if "AccumulateGrad" not in node.name():
+            earlier = max(earlier, node.metadata.get("netwright walk", -1))
+            node.metadata["netwright walk"] = order
+    return earlier
 
 
 def _saved(node: Any) -> tuple[list[Tensor], list[Tensor]]:

@@ -68,7 +68,7 @@ def run_script(
     if not os.path.isfile(name):
         raise NetwrightError(f"no such script: {path} (looked in {os.getcwd()})")
     with io.open_code(os.path.abspath(name)) as file:
-        code = _compiled(file.read(), name)
+        code = _compiled(file.read(), os.path.abspath(name))
     main = types.ModuleType("__main__")
     main.__file__ = os.path.abspath(name)
     main.__loader__ = importlib.machinery.SourceFileLoader("__main__", name)

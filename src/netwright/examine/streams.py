@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules import module as nn_module
 
 from netwright.examine import measure
-from netwright.examine.observation import Batch, EvaluationPass, Forward, Place, TrainedBatch
+from netwright.examine.observation import Batch, EvaluationPass, Forward, Place, Totals, TrainedBatch
 
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
@@ -32,6 +32,7 @@ MOST_TRAINED = 40_000  # examples, of a whole run
 MOST_PASS = 4_096  # examples of one pass
 MOST_PASSES = 300
 MOST_BATCH_EXAMPLES = 12_000
+MOST_FEATURES = 256
 PASSES_WATCHED = 3  # of each loader
 BATCHES_WATCHED = 4  # of each of these
 
@@ -47,7 +48,11 @@ class Streams:
         self._key: Any = None
         self._pending: dict[int, tuple[TrainedBatch, bool]] = {}
         self._ready: list[TrainedBatch] = []
+        self._sites: dict[int, Any] = {}  # of the latest forward in evaluation mode with gradients
         self._roots: set[int] = set()
+        self._sums: dict[
+            tuple[int, str], tuple[Any, list[torch.Tensor]]
+        ] = {}  # marks, and sums of the features
         self._handle: Any = None
         self._spent = 0.0
         self._began = time.perf_counter()
@@ -69,7 +74,10 @@ class Streams:
             batch = self._batch(record.order, root, size, record.examples)
             batch.place = record.place
             self._replace(root, (batch, module.training), inputs)
+            if module.training:
+                self._total(root, "training", inputs, batch.examples)
         elif record.examples:
+            self._total(root, "evaluation", inputs, record.examples)
             self._evaluated(record, root, size, inputs)
 
     def _batch(self, order: int, root: int, size: int, examples: list[int]) -> TrainedBatch:
@@ -88,13 +96,15 @@ class Streams:
         before = self._pending.get(root)
         if before is not None and not before[1] and before[0].examples:
             self._unused(before[0])
+        if not entry[1] and inputs:
+            self._sites[root] = (*self.observer.places.both(1), measure.entropy(inputs))
         if any(tensor.requires_grad for tensor in inputs):
             entry[0].examples = []  # gradients of the input are wanted: physics, attacks, saliency
         self._pending[root] = entry
 
     def _unused(self, batch: TrainedBatch) -> None:
         """A forward in evaluation mode whose graph no backward used."""
-        record = Forward(batch.order, batch.step, batch.module, True, False, batch.place)
+        record = Forward(batch.order, batch.step, batch.module, True, False)
         record.examples = batch.examples
         self._evaluated(record, batch.module, batch.size, [], loader=batch.loader)
 
@@ -105,10 +115,14 @@ class Streams:
         observation = observer.observation
         loader = observer._last_loader if loader is None else loader
         number = observation.loaders[loader].passes if loader >= 0 else self.entries
-        place, caller = observer.places.both(5) if inputs else (record.place, None)
+        place, caller, bits = (
+            self._sites.pop(root, (None, None, 0.0)) if not inputs else (*observer.places.both(1), 0.0)
+        )
         key = (root, place, caller, loader, number, record.grad_enabled)
         if key != self._key:
             self._key = key
+            if self.current is not None:
+                self.current.complete = True
             self.current = None
             if len(observation.passes) >= MOST_PASSES:
                 return
@@ -117,18 +131,25 @@ class Streams:
             self.current.optimizers = len(observation.optimizers)
             self.current.entry = self.entries
             observation.passes.append(self.current)
+            if observer.level == 1 and observer._evaluation is not None and len(observation.passes) < 40:
+                observer._set_level(2)  # another evaluation right behind one that is known: closely again
         seen = self.current
         if seen is None:
             return
         seen.forwards += 1
         seen.count += size
-        if inputs and not seen.bits:
-            seen.bits = measure.entropy(inputs)
+        if not seen.bits:
+            seen.bits = measure.entropy(inputs) if inputs else bits
         if len(seen.sizes) < 512:
             room = MOST_PASS - len(seen.examples)
             some = record.examples[:room] if room > 0 else []
             seen.sizes.append(len(some))
             seen.examples.extend(some)
+
+    def settled(self) -> bool:
+        """Returns whether the evaluation under way need not be watched as closely any more."""
+        seen = self.current
+        return seen is None or seen.forwards >= 12 or (seen.compared and seen.forwards >= 3)
 
     def compared(self, place: Place | None, *, exported: bool = False) -> None:
         """Outputs of the evaluation under way were compared with something, or left torch."""
@@ -142,6 +163,36 @@ class Streams:
         """no_grad was entered, or eval() called: another evaluation may begin."""
         self.entries += 1
 
+    def _total(self, root: int, side: str, inputs: list[torch.Tensor], examples: list[int]) -> None:
+        """Adds the examples that are new to the sums of their features."""
+        values = measure.plain(inputs[0]) if len(inputs) == 1 else None
+        if values is None or values.dim() != 2 or not values.is_floating_point() or not values.is_cpu:
+            return
+        if not 2 <= values.shape[1] <= MOST_FEATURES or len(examples) != len(values) or values.requires_grad:
+            return
+        seen, sums = self._sums.setdefault((root, side), (set(), []))
+        beside = self._sums.get((root, "evaluation" if side == "training" else "training"), ((), ()))[0]
+        fresh = [at for at, mark in enumerate(examples) if mark not in seen and mark not in beside]
+        if not fresh or len(seen) > 20_000:
+            return
+        seen.update(examples[at] for at in fresh)
+        rows = (values if len(fresh) == len(values) else values[fresh]).double()
+        low, high = torch.aminmax(rows, dim=0)
+        if not sums:
+            sums.extend((rows.sum(0), (rows * rows).sum(0), low, high))
+        elif len(sums[0]) == rows.shape[1]:
+            sums[0] += rows.sum(0)
+            sums[1] += (rows * rows).sum(0)
+            sums[2], sums[3] = torch.minimum(sums[2], low), torch.maximum(sums[3], high)
+
+    def write_totals(self) -> None:
+        """Writes the sums so far into the observation."""
+        self.observer.observation.totals = [
+            Totals(root, side, len(seen), *(entry.tolist() for entry in sums))
+            for (root, side), (seen, sums) in self._sums.items()
+            if sums
+        ]
+
     # -- training ------------------------------------------------------------------------------------------------
 
     def backward(self) -> None:
@@ -149,6 +200,8 @@ class Streams:
         self.disarm()
         if self.current is not None:
             self.current.complete = True
+            if len(self.observer.observation.passes) < 30:
+                self.write_totals()
         self.current = self._key = None
         if self._pending:
             self._ready.extend(batch for batch, _ in self._pending.values())
@@ -196,6 +249,9 @@ class Streams:
         observer = self.observer
         if not observer.recording or observer._backward_depth or not torch.is_grad_enabled():
             return
+        if observer.level:  # watched closely by now
+            self.disarm()
+            return
         entry = observer._modules.get(id(module))
         if entry is None or entry[1] not in self._roots or entry[0]() is not module:
             return
@@ -216,16 +272,19 @@ class Streams:
         size = int(inputs[0].shape[0]) if inputs[0].dim() else 0
         batch = self._batch(self.observer.tick(), root, size, measure.fingerprints(inputs))
         self._replace(root, (batch, module.training), inputs)
+        if module.training:
+            self._total(root, "training", inputs, batch.examples)
 
     # -- loaders -------------------------------------------------------------------------------------------------
 
-    def indices(self, iterator: Any, index: Any) -> None:
-        """The loader's sampler gave the indices of a batch."""
+    def indices(self, iterator: Any, index: Any) -> Any:
+        """The loader's sampler gave the indices of a batch; returns the state of the random generators."""
         if isinstance(index, (list, tuple)) and len(self._indices) < 64:
             queue = self._indices.setdefault(id(iterator), deque(maxlen=256))
-            queue.append([int(entry) for entry in index[:256]])
+            queue.append([int(entry) for entry in index])
+        return self.observer.random_states()
 
-    def fetched(self, loader: int, iterator: Any, batch: Any, number: int, drawn: bool) -> None:
+    def fetched(self, loader: int, iterator: Any, batch: Any, number: int, random_before: Any) -> None:
         """A loader gave its batch with that number in the pass."""
         queue = self._indices.get(id(iterator))
         mine = queue.popleft() if queue else []
@@ -235,8 +294,10 @@ class Streams:
         inputs = [tensor for tensor in measure.tensors(batch) if tensor.dim() and len(tensor) == len(mine)]
         if not inputs or not inputs[0].is_cpu:
             return
-        made = Batch(self.observer.tick(), self.observer.observation.step_count, loader, record.passes, number)
-        made.indices, made.drawn = mine, drawn
+        made = Batch(
+            self.observer.tick(), self.observer.observation.step_count, loader, record.passes, number
+        )
+        made.indices, made.drawn = mine, random_before not in (None, self.observer.random_states())
         made.inputs = measure.fingerprints(inputs[:1])[: len(mine)]
         made.targets = measure.fingerprints(inputs[1:])[: len(mine)] if len(inputs) > 1 else []
         self._batch_examples += len(mine)
@@ -253,6 +314,8 @@ class Streams:
         self._pending.clear()
         if self.current is not None:
             self.current.complete = complete
+        self.write_totals()
+        self._sums.clear()
         self.current = None
         self._indices.clear()
 

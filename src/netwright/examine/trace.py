@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import UninitializedTensorMixin
 from torch.overrides import TorchFunctionMode
 
 from netwright.examine import measure
@@ -288,6 +289,8 @@ class Trace(TorchFunctionMode):
         results = list(measure.tensors(out, 2))
         if not results and name not in LEAVING:
             return
+        if any(isinstance(entry, UninitializedTensorMixin) for entry in (*results, *args)):
+            return  # of a lazy layer: there are no sizes yet
         observer = self.observer
         observation = observer.observation
         stack = observer.stack
@@ -335,6 +338,8 @@ class Trace(TorchFunctionMode):
                     numbers = measure.stats(results[0])  # where data are prepared: not the numbers, only whether
                     if numbers is not None and numbers.finite < 1:
                         op.options["finite"] = numbers.finite
+            if name in measure.WHOLE and not grad and self.lap_measured < MOST_MEASURED_A_LAP:
+                self.measure_whole(op, name, args, out)
             if grad and not stack:
                 self.measure_data(op, [*args, *kwargs.values()])
             observation.ops.append(op)
@@ -343,6 +348,19 @@ class Trace(TorchFunctionMode):
             if name in ("setitem", "set_data") and args and isinstance(args[0], Tensor):
                 self.makers[id(args[0])] = (weakref.ref(args[0]), op.index, None)
             observer.op_seen(op, results, loss)
+
+    def measure_whole(self, op: Op, name: str, args: tuple[Any, ...], out: Any) -> None:
+        """Measures what an operation on whole numbers has cut off."""
+        share = measure.lost(name, args, out, inplace=op.inplace)
+        if not share:
+            return
+        self.lap_measured += 1
+        op.options["lost"] = share
+        op.stats = op.stats or measure.stats(args[0] if name == "setitem" else out)
+        given = args[2] if name == "setitem" and len(args) > 2 else args[0] if args else None
+        operand = next((entry for entry in op.inputs if entry.stats is None), None)
+        if isinstance(given, Tensor) and operand is not None and not op.inplace:
+            operand.stats = measure.stats(given)
 
     def measure_data(self, op: Op, values: list[Any]) -> None:
         """Measures what comes from outside to an operation after the network: most of all, targets."""
@@ -354,10 +372,10 @@ class Trace(TorchFunctionMode):
                 given.extend(entry for entry in value[:64] if isinstance(entry, Tensor))
         if len(given) == len(op.inputs):
             for operand, value in zip(op.inputs, given):
-                if operand.stats is None and not operand.grad and operand.source in ("unknown", "op"):
-                    if self.lap_measured < MOST_MEASURED_A_LAP:
-                        self.lap_measured += 1
-                        operand.stats = measure.stats(value)
+                fresh = operand.stats is None and not operand.grad and operand.source in ("unknown", "op")
+                if fresh and self.lap_measured < MOST_MEASURED_A_LAP:
+                    self.lap_measured += 1
+                    operand.stats = measure.stats(value)
 
     def operands(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -13,12 +13,9 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from netwright.report import figures
-
-if TYPE_CHECKING:
-    import rich.text
 
 COLUMNS = 80
 CELL_AT_MOST = 34  # of the table of figures
@@ -64,10 +61,8 @@ def lines(
     """Yields the lines of the report."""
     attached = {entry["code"]: entry for entry in examination.get("attached") or []}
     yield ()
-    yield (
-        ("netwright examined ", "dim"),
-        (str(examination["script"]), "bold"),
-        (_how_far(examination), "dim"),
+    yield from _paragraph(
+        f"netwright examined {examination['script']}: {_how_far(examination)}", style="bold", indent=0
     )
     yield ()
     if examination.get("crash"):
@@ -84,7 +79,7 @@ def _no_line(file: str, line: int) -> str:
 def _how_far(examination: Mapping[str, Any]) -> str:
     steps = examination["steps"]
     text = (
-        f": {steps:,} optimizer step{'' if steps == 1 else 's'} in {figures.duration(examination['seconds'])}"
+        f"{steps:,} optimizer step{'' if steps == 1 else 's'} in {figures.duration(examination['seconds'])}"
     )
     ended, code = examination.get("ended"), examination["script_exit"]
     if ended == "stopped":
@@ -246,7 +241,7 @@ def _how_sure(finding: Mapping[str, Any]) -> str:
 
 def _silenced(finding: Mapping[str, Any]) -> str:
     slug = finding["slug"]
-    comment = f", or at the end of that line  # netwright: allow {slug}" if finding.get("line") else ""
+    comment = f"\nor at the end of that line: # netwright: allow {slug}" if finding.get("line") else ""
     return f"Silence it: --allow {slug}{comment}"
 
 
@@ -292,6 +287,7 @@ def moment_of(crash: Mapping[str, Any]) -> str:
     text = f"The innermost layer that was running{name} is a {crash['layer_class']}" + (
         f" with {config}" if config else ""
     )
+    text += f", built at {crash['built']}" if crash.get("built") else ""
     shapes = [_shown("shape", shape) or "()" for shape in crash.get("received") or []]
     if not shapes:
         return text + "."
@@ -304,18 +300,22 @@ def moment_of(crash: Mapping[str, Any]) -> str:
 
 def _end(examination: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]]) -> Iterator[Line]:
     run, not_run = examination["rules"]["run"], examination["rules"]["not_run"]
-    if run and not examination["findings"]:
-        yield from _paragraph(
-            f"The {len(run)} rules that could judge found no fault. That is no proof that there is none.",
-            indent=0,
-        )
+    silenced = examination["rules"].get("silenced") or []
+    if run and not examination["findings"] and not silenced:
+        yield from _paragraph(_nothing_found(len(run)), indent=0)
     for note in examination.get("notes") or []:
         yield from _paragraph(note, "Note: ", indent=0)
+    for code in silenced:
+        yield from _paragraph(_named(code, rules), "Silenced, though it was found: ", indent=0)
     counts = counted(examination["findings"])
     colour = next((COLOURS[level] for level, count in counts if count), "bold")
     text = ", ".join(f"{count} {_plural(level, count)}" for level, count in counts)
     yield ((text, colour), (f"; {len(run)} rules run, {len(not_run)} not run", ""))
     yield from _not_checked(examination, rules)
+
+
+def _nothing_found(rules: int) -> str:
+    return f"None of the {rules} rules that could judge found a fault. That is no proof that there is none."
 
 
 def counted(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
@@ -348,21 +348,24 @@ def unchecked(
 ) -> list[tuple[str, list[str]]]:
     """Returns why rules could not judge, and which these are, the most frequent reason first."""
     groups: dict[str, list[str]] = {}
+    run, short = examination["rules"]["run"], examination["rules"].get("cut_short") or []
     for entry in examination["rules"]["not_run"]:
-        groups.setdefault(entry["why"], []).append(entry["code"])
-    late = [
-        code for code in examination["rules"].get("cut_short") or [] if code in examination["rules"]["run"]
-    ]
-    if late:
-        groups["stopped before a whole epoch or an evaluation was seen, so they looked at a part only"] = late
+        if entry["code"] not in short or not run:
+            groups.setdefault(entry["why"], []).append(entry["code"])
+    if short and run:
+        groups["needs a whole epoch or an evaluation, and the script ended before"] = list(short)
     found = []
     for why, codes in sorted(groups.items(), key=lambda entry: (-len(entry[1]), entry[0])):
-        names = [f"{code} {(rules.get(code) or {}).get('slug', '')}".strip() for code in codes]
+        names = [_named(code, rules) for code in codes]
         if len(names) > NAMES_AT_MOST:
             everyone = not examination["rules"]["run"]
             names = [f"all {len(codes)} rules" if everyone else ", ".join(codes)]
         found.append((why, names))
     return found
+
+
+def _named(code: str, rules: Mapping[str, Mapping[str, str]]) -> str:
+    return f"{code} {(rules.get(code) or {}).get('slug', '')}".strip()
 
 
 # ---- the page ----
@@ -401,7 +404,14 @@ def render_findings(
                 f"{code} ({(attached.get(code) or rules.get(code) or {}).get('title', '')})"
                 for code in entry.get("consequences") or []
             ],
-            "silence": _silenced(entry),
+            **{
+                side: {
+                    key.replace("_", " "): _shown(key, value)
+                    for key, value in (entry.get(side) or {}).items()
+                }
+                for side in ("seen", "expected")
+            },
+            "silence": _silenced(entry).replace("\n", ", "),
         }
         for entry in examination["findings"]
     ]
@@ -415,8 +425,13 @@ def render_findings(
             " · ".join(filter(None, [f"{crash['file']}:{crash['line']}" if crash.get("file") else "", moment_of(crash)])),
         ]),
         findings=finding_rows(findings),
-        rules_run=len(examination["rules"]["run"]),
-        notes=short_texts(examination.get("notes") or []),
+        nothing_found=_nothing_found(len(examination["rules"]["run"])) if examination["rules"]["run"] else "",
+        notes=short_texts(
+            [
+                *(examination.get("notes") or []),
+                *(f"Silenced, though it was found: {_named(code, rules)}" for code in examination["rules"].get("silenced") or []),
+            ]
+        ),
         unchecked=[(short_texts([why])[0], ", ".join(names)) for why, names in unchecked(examination, rules)],
     )  # fmt: skip
 

@@ -526,7 +526,7 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "code": _cut(finding.get("code") or "", "name"),
         "level": _cut(level, "name"),
-        "tone": level if level in ("error", "warning") else "note",
+        "tone": level if level in ("error", "warning", "advice") else "other",
         "title": _cut(finding.get("title") or finding.get("slug") or "", "text"),
         "where": _cut(" · ".join(where), "text"),
         "seen": _pairs_of(finding.get("seen"))[:PAIRS_AT_MOST],

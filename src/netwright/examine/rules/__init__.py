@@ -174,7 +174,7 @@ def without_call(line: str, name: str) -> str | None:
     if len(spots) != 1:
         return None
     opened = spots[0] + len(name)
-    closed = _closing(line, opened)
+    closed = closing(line, opened)
     if closed < 0:
         return None
     start = spots[0]
@@ -192,6 +192,8 @@ def without_call(line: str, name: str) -> str | None:
     elif name[0].isupper():
         kept = line[:start].rstrip() + line[closed + 1 :].lstrip(" ")
         kept = kept.replace(",,", ",").replace("(,", "(")
+        if ",)" in kept and ",)" not in line:
+            kept = kept.replace(",)", ")")
         if not kept.strip(" ,"):
             return ""
         indent = line[: len(line) - len(line.lstrip())]
@@ -203,7 +205,8 @@ def without_call(line: str, name: str) -> str | None:
     return kept if kept.strip() else ""
 
 
-def _closing(line: str, opened: int) -> int:
+def closing(line: str, opened: int) -> int:
+    """Returns where the bracket that opens at `opened` is closed, -1 if that is on another line."""
     depth = 0
     for index in range(opened, len(line)):
         depth += (line[index] in "([{") - (line[index] in ")]}")

@@ -20,8 +20,7 @@ RECURRENT = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
 _SWAPS = frozenset(["transpose", "swapaxes", "swapdims", "t", "T", "mT"])
 _CONVOLUTIONS = ("conv", "max_pool", "avg_pool", "adaptive_", "lp_pool", "interpolate", "upsample")
 _REDUCTIONS = frozenset(
-    ["sum", "mean", "max", "min", "amax", "amin", "argmax", "argmin", "prod", "logsumexp", "norm", "std", "var"]
-    + ["any", "all", "median", "select", "unbind"]
+    """sum mean max min amax amin argmax argmin prod logsumexp norm std var any all median select unbind""".split()  # noqa: SIM905
 )
 _PRODUCTS = frozenset(["matmul", "bmm", "mm", "baddbmm"])
 _MEANS_NOTHING = frozenset(["randperm", "randint", "multinomial", "rand", "randn"])
@@ -47,7 +46,9 @@ class Broken(NamedTuple):
 class Layouts:
     """The layout of every tensor of one step, given how many examples a batch has and where the data came in."""
 
-    def __init__(self, observation: Observation, ops: Iterable[Op], *, examples: int, roots: dict[int, Batch]) -> None:
+    def __init__(
+        self, observation: Observation, ops: Iterable[Op], *, examples: int, roots: dict[int, Batch]
+    ) -> None:
         self.observation = observation
         self.examples = examples
         self.broken: list[Broken] = []
@@ -137,7 +138,9 @@ class Layouts:
     ) -> Batch | None:
         if math.prod(before) != math.prod(shape) or not math.prod(shape):
             return None
-        low = layout.inner * math.prod(before[layout.dim + 1 :])  # one example's values between two of its neighbours
+        low = layout.inner * math.prod(
+            before[layout.dim + 1 :]
+        )  # one example's values between two of its neighbours
         high = low * self.examples
         steps = [math.prod(shape[entry + 1 :]) for entry in range(len(shape))]
         for entry, (step, size) in enumerate(zip(steps, shape)):
@@ -156,10 +159,7 @@ class Layouts:
         first = batch_first(self.observation, op)
         if layout.dim != (0 if first else 1):
             return None
-        states = shape[:2] != before[:2]
-        if not states and shape[0] in (1, 2, 4, op.options.get("4")) and not first and before[0] == shape[0]:
-            return layout  # output and state look alike, and both have the examples there
-        return layout._replace(dim=1) if states else layout
+        return layout if shape[:2] == before[:2] else layout._replace(dim=1)  # the last state has them there
 
 
 def batch_first(observation: Observation, op: Op) -> bool:
@@ -210,7 +210,9 @@ def _indexed(op: Op, layout: Batch, before: tuple[int, ...], shape: tuple[int, .
         by = [entry for entry in op.inputs if entry.position == "index"]
         if len(by) != 1 or by[0].dtype == "bool" or layout.dim == 0:
             return None
-        return layout._replace(dim=layout.dim + len(by[0].shape) - 1) if shape[:1] == by[0].shape[:1] else None
+        return (
+            layout._replace(dim=layout.dim + len(by[0].shape) - 1) if shape[:1] == by[0].shape[:1] else None
+        )
     parts = index if isinstance(index, list) else [index]
     known = sum(entry is not None and entry != "ellipsis" for entry in parts)
     at = after = 0
@@ -237,7 +239,11 @@ def _reduced(op: Op, layout: Batch, before: tuple[int, ...], shape: tuple[int, .
     if len(shape) == len(before):
         return layout
     given = op.options.get("dim", op.options.get("1", 0 if op.name == "unbind" else None))
-    gone = {entry % len(before) for entry in (given if isinstance(given, list) else [given]) if isinstance(entry, int)}
+    gone = {
+        entry % len(before)
+        for entry in (given if isinstance(given, list) else [given])
+        if isinstance(entry, int)
+    }
     if not gone or layout.dim in gone or len(shape) != len(before) - len(gone):
         return None
     return layout._replace(dim=layout.dim - sum(entry < layout.dim for entry in gone))
@@ -283,12 +289,13 @@ def entries(observation: Observation) -> Iterator[Entry]:
         ops = [entry for entry in observation.ops[: op.index + 1] if entry.step == loss.step]
         loader = observation.loaders[forward.loader] if forward.loader >= 0 else None
         if loader is not None and loader.collate and loader.batch > 1:
-            layouts = Layouts(observation, ops, examples=loader.batch, roots={})
+            examples = min(loader.batch, loader.examples) if loader.examples > 0 else loader.batch
+            layouts = Layouts(observation, ops, examples=examples, roots={})
             for entry in ops:
                 for operand in entry.inputs:
-                    if _from_loader(operand, loader.batch, forward.shape):
+                    if _from_loader(operand, examples, forward.shape):
                         layouts.loaded(operand.shape)
-            yield Entry(loss, loader.batch, layouts, loader.sampler == "RandomSampler")
+            yield Entry(loss, examples, layouts, loader.sampler == "RandomSampler")
             continue
         examples = _one_target_each(loss)
         if examples < 2:
@@ -335,14 +342,16 @@ def _told_by_size(shape: tuple[int, ...], examples: int) -> Batch | None:
     if shape.count(examples) != 1 or examples not in shape[:2] or len(shape) < 2:
         return None
     # One sequence with a target for each of its steps looks like this, too.
-    if len(shape) > 2 and 1 in shape[:2]:
+    if len(shape) < 4 and 1 in shape[:2]:
         return None
     return Batch(shape.index(examples))
 
 
 def _base(observation: Observation, op: Op) -> Op:
     """Returns the operation that took the batch out of the data, before it was reshaped."""
-    turns = RESHAPES | _SWAPS | {"permute", "to", "float", "contiguous", "movedim", "moveaxis", "type", "double"}
+    turns = (
+        RESHAPES | _SWAPS | {"permute", "to", "float", "contiguous", "movedim", "moveaxis", "type", "double"}
+    )
     while op.name in turns and op.inputs and op.inputs[0].op >= 0:
         above = observation.ops[op.inputs[0].op]
         if above.step != op.step or math.prod(above.shape) != math.prod(op.shape):

@@ -64,7 +64,6 @@ def _evidence(observation: Observation, loss: Loss, clamp: Op, floor: float) -> 
     if loss.true_floor_share is not None:
         seen["clipped_true_logit_share"] = round(loss.true_floor_share, 4)
         title += f": {percent(loss.true_floor_share)} of the examples have their own class clipped"
-    word = _spelling(clamp)
     return evidence(
         observation,
         clamp,
@@ -72,9 +71,18 @@ def _evidence(observation: Observation, loss: Loss, clamp: Op, floor: float) -> 
         expected={"smallest_logit": f"below {floor:g}", "clipped_true_logit_share": 0.0},
         step=loss.step,
         title=title,
-        diff=rewrite(observation.where(clamp), lambda line: without_call(line, word)),
+        diff=rewrite(observation.where(clamp), lambda line: _without(line, clamp)),
         harm="measured" if loss.true_floor_share else "likely",
     )
+
+
+def _without(line: str, clamp: Op) -> str | None:
+    """Returns the line without the clamp, written as a layer (`nn.ReLU()`) or as a call (`torch.relu(x)`)."""
+    for word in (_spelling(clamp), clamp.name):
+        changed = without_call(line, word)
+        if changed is not None:
+            return changed
+    return None
 
 
 def _spelling(clamp: Op) -> str:

@@ -68,7 +68,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
 
 def _inputs(observation: Observation) -> Iterator[_Bad]:
     for record in observation.forwards:
-        if not record.output_bad and not _spoiled(observation, record.step, record.order):
+        broken = record.others or (record.stats is not None and record.stats.finite < 1)
+        if not broken or not (record.output_bad or _spoiled(observation, record.step, record.order)):
             continue
         if record.stats is not None and record.stats.finite < 1 and not _mask(record.stats):
             yield _bad_forward(record, record.stats, record.shape)
@@ -95,9 +96,9 @@ def _targets(observation: Observation) -> Iterator[_Bad]:
     for loss in observation.losses:
         if loss.target is None or loss.target.finite == 1 or loss.target_grad or _mask(loss.target):
             continue
-        if loss.value is None or math.isfinite(loss.value):
-            if not _spoiled(observation, loss.step, loss.order):
-                continue
+        finite = loss.value is None or math.isfinite(loss.value)
+        if finite and not _spoiled(observation, loss.step, loss.order):
+            continue
         yield _Bad(loss.order, loss.step, "target", loss.target, loss.target_shape, loss.place, -1)
 
 

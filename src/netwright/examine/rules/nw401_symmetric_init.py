@@ -27,11 +27,17 @@ RULE = Rule(
 def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.backwards:
         raise NotObserved("no backward was seen")
+    stuck = _stuck(observation)
     for parameter in observation.parameters:
-        if not (parameter.rows_equal and parameter.gradient_rows_equal) or parameter.module < 0:
+        if (
+            not parameter.rows_equal
+            or parameter.module < 0
+            or not parameter.requires_grad
+            or parameter.shape[0] < 2
+        ):
             continue
-        # Fewer than two columns say nothing: such rows are single numbers.
-        if not parameter.requires_grad or parameter.shape[0] < 2:
+        # A gradient of 0 says nothing yet (a branch behind an output layer that starts at 0), unless no matrix gets any.
+        if not (parameter.gradient_rows_equal or (parameter.gradient_rows_equal is None and stuck)):
             continue
         module = observation.modules[parameter.module]
         value = parameter.stats.min if parameter.stats is not None else None
@@ -43,6 +49,17 @@ def check(observation: Observation) -> Iterator[Evidence]:
             title=f"all {parameter.shape[0]} units of {parameter.name} start equal and get equal gradients",
             harm="measured",
         )
+
+
+def _stuck(observation: Observation) -> bool:
+    """Returns whether the first gradient of every matrix of weights was 0, so that only biases can change."""
+    matrices = {
+        str(entry.uid)
+        for entry in observation.parameters
+        if entry.module >= 0 and len(entry.shape) >= 2 and entry.requires_grad and not entry.buffer
+    }
+    first = {uid: size for uid, size in observation.backwards[0].gradients.items() if uid in matrices}
+    return len(first) >= 2 and all(size == 0 for size in first.values())
 
 
 _PROGRAM = """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import mean, median
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Step
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -19,57 +21,97 @@ RULE = Rule(
     "and numbers may overflow.",
     fix="Lower the learning rate by a factor of 10, and again until the loss falls steadily; or warm it up.",
     example="torch.optim.Adam(net.parameters(), lr=1.0)    # wrong\ntorch.optim.Adam(net.parameters(), lr=1e-3)   # right",
-    limits="Needs 20 steps and a loss on a CPU (or sampled). Trend and step size must both show it. Silent on LBFGS.",
+    limits="Needs 20 steps and a loss on a CPU (or sampled). Trend and step size must both show it. Silent on LBFGS, "
+    "with several optimizers, on objectives that go below 0, and where the targets move (reinforcement learning).",
     explains=frozenset({"NW403", "NW404", "NW504", "NW701", "NW512", "NW111"}),
 )
 _RATIO = 0.1
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
-    import math
-    from statistics import mean, median
-
     if observation.step_count < 20:
         raise NotObserved("fewer than 20 optimizer steps")
-    curve = [value for _, value in observation.curve[:400]]
-    for optimizer in observation.optimizers:
-        if optimizer.cls == "LBFGS" or len(observation.optimizers) > 1:
+    stepping = [entry for entry in observation.optimizers if entry.steps]
+    if len(stepping) != 1 or stepping[0].cls == "LBFGS":
+        raise NotObserved("one optimizer other than LBFGS is needed to tell whose steps move the loss")
+    optimizer = stepping[0]
+    steps = [step for step in observation.steps if step.optimizer == optimizer.uid]
+    curve = observation.curve[:400]
+    owned = any(observation.parameters[uid].module >= 0 for uid in optimizer.parameters)
+    if len(curve) < 20 or not owned or any(min(step.lr, default=0.0) < 0 for step in steps):
+        return
+    values = [value for _, value in curve]
+    finite = [value for value in values if math.isfinite(value)]
+    ratios = _ratios(observation, steps)
+    high = {uid: median(found) for uid, found in ratios.items() if median(found) > _RATIO}
+    jumped = {uid for uid, found in _ratios(observation, steps, after=0).items() if max(found) > 1}
+    jumps = max(len(high), len(jumped)) >= max(1, len(ratios) / 3)
+    if len(finite) < 2 or not ratios or _targets_moved(observation):
+        return
+    overflowed = len(finite) < len(values)
+    if overflowed and not (jumps or max(finite) > 20 * max(abs(finite[0]), 1e-3)):
+        return  # numbers broke for another reason
+    if not overflowed and not (jumps and _gets_nowhere(finite)) and not _diverges(finite):
+        return
+    lr = max(max(step.lr) for step in steps)
+    worst = max(high, key=lambda uid: high[uid]) if high else None
+    first = mean(finite[:2])
+    seen_at = next((step for step, value in curve if not value < 1.5 * max(first, 1e-3)), steps[-1].step)
+    yield evidence(
+        observation,
+        optimizer.place or optimizer.step_place,
+        seen={
+            "first_loss": values[0],
+            "later_loss": values[-1],
+            "update_over_weight": round(high[worst], 4) if worst else None,
+            "lr": lr,
+        },
+        expected={"later_loss": f"below {values[0]:.3g}", "update_over_weight": "around 0.001, below 0.1"},
+        layer=observation.parameters[int(worst)].module if worst else -1,
+        step=seen_at,
+        title=f"learning rate {lr:g} is too high: the loss went from {values[0]:.3g} to {values[-1]:.3g}",
+        harm="measured",
+    )
+
+
+def _ratios(observation: Observation, steps: list[Step], *, after: int = 5) -> dict[str, list[float]]:
+    """Returns update over weight of each matrix, from at least five steps."""
+    found: dict[str, list[float]] = {}
+    for step in steps:
+        if step.step < after:
             continue
-        ratios: dict[str, list[float]] = {}
-        for step in observation.steps:
-            if step.optimizer == optimizer.uid and step.step >= 5:
-                for uid, ratio in step.ratios.items():
-                    if len(observation.parameters[int(uid)].shape) >= 2 and math.isfinite(ratio):
-                        ratios.setdefault(uid, []).append(ratio)
-        high = {
-            uid: median(found) for uid, found in ratios.items() if len(found) >= 5 and median(found) > _RATIO
-        }
-        blown = any(not math.isfinite(value) for value in curve) or (
-            len(curve) >= 20 and mean(curve[-5:]) > 20 * max(abs(curve[0]), 1e-3)
-        )
-        if len(curve) < 20 or not (high or blown) or (not blown and len(high) < max(1, len(ratios) / 3)):
-            continue
-        finite = [value for value in curve if math.isfinite(value)]
-        quarter = max(5, len(finite) // 4)
-        if not blown and (len(finite) < 20 or mean(finite[-quarter:]) <= 0.9 * finite[0]):
-            continue  # it learns all the same
-        lr = max(max(step.lr) for step in observation.steps if step.optimizer == optimizer.uid)
-        worst = max(high, key=lambda uid: high[uid]) if high else None
-        yield evidence(
-            observation,
-            optimizer.place or optimizer.step_place,
-            seen={
-                "first_loss": curve[0],
-                "later_loss": curve[-1],
-                "update_over_weight": round(high[worst], 4) if worst else None,
-                "lr": lr,
-            },
-            expected={"later_loss": f"below {curve[0]:.3g}", "update_over_weight": "around 0.001, below 0.1"},
-            layer=observation.parameters[int(worst)].module if worst else -1,
-            step=next((step for step, value in observation.curve if not math.isfinite(value)), 20),
-            title=f"learning rate {lr:g} is too high: the loss went from {curve[0]:.3g} to {curve[-1]:.3g}",
-            harm="measured",
-        )
+        for uid, ratio in step.ratios.items():
+            if len(observation.parameters[int(uid)].shape) >= 2 and math.isfinite(ratio):
+                found.setdefault(uid, []).append(ratio)
+    return {uid: entries for uid, entries in found.items() if len(entries) >= 5}
+
+
+def _gets_nowhere(values: list[float]) -> bool:
+    """Returns whether the loss ends where it began, or has stopped falling at more than half of that."""
+    quarter = max(5, len(values) // 4)
+    first, last = mean(values[:2]), mean(values[-quarter:])
+    if first <= 0 or min(values) < 0:
+        return False  # an objective that is not bounded below: its value says nothing
+    if last > 0.9 * first:
+        return True
+    return len(values) >= 80 and last > 0.5 * first and last > 0.97 * mean(values[-2 * quarter : -quarter])
+
+
+def _diverges(values: list[float]) -> bool:
+    """Returns whether the loss ends far above where it began, and all the higher the later."""
+    first, last = mean(values[:3]), mean(values[-5:])
+    middle = mean(values[len(values) // 3 : len(values) // 3 + 5])
+    return min(values) >= 0 and last > 100 * max(first, 1e-3) and last > 3 * middle
+
+
+def _targets_moved(observation: Observation) -> bool:
+    """Returns whether the targets of a regression grew while it went on (values of reinforcement learning)."""
+    sizes = [
+        math.hypot(loss.target.mean, loss.target.std)
+        for loss in observation.losses
+        if loss.target is not None and loss.grad_enabled and loss.target.finite == 1 and not loss.integral
+    ]
+    return len(sizes) >= 10 and mean(sizes[-5:]) > 3 * mean(sizes[:5])
 
 
 _PROGRAM = """
@@ -88,6 +130,6 @@ for step in range(120):
     loss.backward()
     optimizer.step()
 """
-bad = _PROGRAM.replace("{optimizer}", "SGD(network.parameters(), lr=300.0)")
+bad = _PROGRAM.replace("{optimizer}", "SGD(network.parameters(), lr=10.0)")
 good = _PROGRAM.replace("{optimizer}", "SGD(network.parameters(), lr=0.1)")
 near_miss = _PROGRAM.replace("{optimizer}", "Adam(network.parameters(), lr=3e-2)")

@@ -21,7 +21,7 @@ RULE = Rule(
     example="torch.log(p)                # wrong where p can be 0\ntorch.log(p.clamp_min(1e-8))   # right",
     limits="The line is known where the birth falls into a traced step, or the graph is the one of a traced step. Infinities "
     "under a GradScaler, and masks filled with -inf for a softmax, are expected. NaN in the data is NW203's.",
-    explains=frozenset({"NW702", "NW501", "NW504", "NW512", "NW403", "NW404"}),
+    explains=frozenset({"NW702", "NW512", "NW403", "NW404"}),
 )
 
 

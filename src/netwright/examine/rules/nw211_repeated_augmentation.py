@@ -1,0 +1,114 @@
+"""NW211: every epoch draws the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netwright.examine.observation import Batch, Event, Loader, Observation
+from netwright.examine.rules import NotObserved, evidence
+from netwright.examine.rules.nw209_augmented_evaluation import compared
+from netwright.finding import Evidence, Rule
+
+RULE = Rule(
+    code="NW211",
+    slug="repeated-augmentation",
+    level="warning",
+    by="epoch",
+    title="every epoch augments each example in the same way",
+    what="Random numbers are drawn while training examples are made, but each example comes out the same in every epoch, since a "
+    "seed is set again for each of them.",
+    why="The network sees one distorted copy of each example instead of ever new ones. The augmentation costs time and "
+    "protects from nothing.",
+    fix="Set the seed once, before training. For workers, derive it from torch.initial_seed() in worker_init_fn.",
+    example="for epoch in range(10):\n    torch.manual_seed(0)     # wrong: inside the loop\n    train_one_epoch()",
+    limits="Sees DataLoaders without workers, generators of torch, numpy and Python that are global, and seeds that the program "
+    "sets between two epochs. Silent on caches and on examples that are made without random numbers.",
+    explains=frozenset({"NW905"}),
+)
+
+
+def check(observation: Observation) -> Iterator[Evidence]:
+    trained = [loader for loader in observation.loaders if loader.trained]
+    if not trained:
+        raise NotObserved("no DataLoader was trained on")
+    if all(loader.workers for loader in trained):
+        raise NotObserved("the training examples are made in worker processes")
+    for loader in trained:
+        batches = [batch for batch in observation.batches if batch.loader == loader.uid and batch.inputs]
+        seed = _seed_between(observation, batches)
+        drawn = {batch.number for batch in batches if batch.drawn}
+        if seed is None or len(drawn) < 2:
+            continue
+        same, other, _ = compared([batch for batch in batches if batch.number in drawn])
+        if same >= 8 and not other:
+            yield _evidence(observation, loader, seed, same)
+
+
+def _seed_between(observation: Observation, batches: list[Batch]) -> Event | None:
+    """Returns the event of a seed that is set before each of two passes."""
+    starts = {batch.number: batch.order for batch in reversed(batches)}
+    orders = sorted(starts.values())
+    if len(orders) < 2:
+        return None
+    seeds = [event for event in observation.of_kind("seed") if event.order < orders[1]]
+    later = [event for event in seeds if event.order > orders[0]]
+    before = {event.place for event in seeds if event.order < orders[0]}
+    return next((event for event in later if event.place in before), None)
+
+
+def _evidence(observation: Observation, loader: Loader, seed: Event, same: int) -> Evidence:
+    return evidence(
+        observation,
+        seed.place,
+        seen={"examples_compared": same, "same_in_both_epochs": same, "dataset": loader.dataset},
+        expected={"same_in_both_epochs": 0},
+        layer=-1,
+        step=seed.step,
+        title=f"all {same} examples compared are augmented in the same way in two epochs: a seed is set again in each",
+        harm="measured",
+    )
+
+
+_PROGRAM = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+
+class Points(Dataset):
+    def __init__(self, count):
+        self.inputs = torch.randn(count, 12)
+        self.labels = (self.inputs[:, 0] > 0).long()
+{store}
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+{item}
+
+
+torch.manual_seed(0)
+loader = DataLoader(Points(100), batch_size=25, shuffle=True)
+network = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+for epoch in range(4):
+{seed}    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+"""
+_DRAWN = "        return self.inputs[index] + 0.3 * torch.randn(12), self.labels[index]"
+bad = (
+    _PROGRAM.replace("{store}", "").replace("{item}", _DRAWN).replace("{seed}", "    torch.manual_seed(1)\n")
+)
+good = _PROGRAM.replace("{store}", "").replace("{item}", _DRAWN).replace("{seed}", "")
+near_miss = (
+    _PROGRAM.replace("{store}", "        self.cache = {}  # made once, on purpose\n")
+    .replace(
+        "{item}",
+        "        if index not in self.cache:\n            self.cache[index] = self.inputs[index] + 0.3 * torch.randn(12)\n"
+        "        return self.cache[index], self.labels[index]",
+    )
+    .replace("{seed}", "")
+)
