@@ -104,7 +104,8 @@ def _reading_definitions(data: Data) -> list[str]:
     if reading.kind == "idx":
         parts.append(_with_imports(read_idx, "gzip", "math", "os", "zlib"))
     if reading.kind == "folder":
-        parts += [_with_imports(natural_key, "os", "re"), *map(_source, (list_files, decode_image))]
+        parts += ["from typing import Any", _with_imports(natural_key, "os", "re")]
+        parts += map(_source, (list_files, decode_image))
     steps = reading.options.get("steps", [])
     if any("into" in step for step in steps):
         parts.append(_with_imports(content_hashes, "hashlib"))

@@ -148,9 +148,11 @@ def carry_out(
 ) -> Run:
     """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it)."""
     if out is not None and resume and (Path(out) / RECIPE).is_file():
-        return carry_on(Run(out, network=module, data=data), quiet=quiet, examine=examine)
+        begun = Run(out, network=module, data=data)
+        _check_same(recipe, begun)
+        return carry_on(begun, quiet=quiet, examine=examine)
     data = data if data is not None else load_data(recipe)
-    _say("\n".join([data.describe(), *(f"  {note}" for note in data.notes)]), quiet)
+    _introduce(data, quiet)
     seed_everything(recipe.train.seed)
     trained = _build(recipe, data, module)
     if recipe.optimizer.lr == "find":
@@ -162,6 +164,39 @@ def carry_out(
     run = _create(recipe, data, out=out, module=module)
     _say(f"{count_parameters(trained):,} parameters, trained on {state.device} in {run.path}", quiet)
     return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+
+
+def _introduce(data: Data, quiet: bool) -> None:
+    """Says what was read and decided; what was left out is said even to those who want quiet."""
+    _say("\n".join([data.describe(), *(f"  {note}" for note in data.notes)]), quiet)
+    left_out = data.reading.options.get("unreadable", ())
+    if quiet and left_out:
+        print(f"{len(left_out):,} unreadable images are left out: {', '.join(left_out[:3])}", file=sys.stderr)
+
+
+def _check_same(recipe: Recipe, begun: Run) -> None:
+    """Raises RecipeError unless `recipe` is the one that the run was begun with, but for how paths are written."""
+    asked, kept = (_entries(one) for one in (recipe, begun.recipe))
+    if recipe.optimizer.lr == "find":
+        kept["optimizer.lr"] = "find"
+    different = [name for name in {**asked, **kept} if asked.get(name) != kept.get(name)]
+    if different:
+        shown = ", ".join(f"{name} was {kept.get(name)}, now {asked.get(name)}" for name in different[:3])
+        raise RecipeError(
+            f"the run in {begun.path} was begun with another recipe: {shown}.\n"
+            f"Go on as it was with: netwright resume {begun.path}; or give another --out."
+        )
+
+
+def _entries(recipe: Recipe) -> dict[str, Any]:
+    flat = {
+        f"{section}.{entry}": value
+        for section, entries in recipe.model_dump().items()
+        for entry, value in entries.items()
+    }
+    for name in ("data.source", "network.name"):  # paths are kept absolute, or beside the recipe
+        flat[name] = Path(str(flat[name])).name
+    return flat
 
 
 def _look_first(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool, force: bool) -> Preflight:
@@ -492,7 +527,7 @@ def _cut_metrics(path: Path, size: int) -> None:
 def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None) -> Run:
     """Makes the run's folder and writes what is known before training."""
     folder = Path(out) if out is not None else _free_folder(recipe)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _can_be_begun_in(folder):
         raise RunFolderError(
             f"{folder} is there already and is not an empty folder.\n"
             "Give another --out, or --resume to go on with the run that it holds."
@@ -517,6 +552,19 @@ def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Mo
     # Last: a folder with a recipe is a run.
     write_bytes(folder / RECIPE, recipe.to_yaml().encode())
     return Run(folder, network=module, data=data)
+
+
+def _can_be_begun_in(folder: Path) -> bool:
+    """Whether a folder is empty, or holds only what a start that was cut off has left."""
+    if not folder.is_dir():
+        return False
+    inside = list(folder.iterdir())
+    ours = {CHECKPOINTS, MEANING, ENVIRONMENT}
+    started = any(path.name in ours for path in inside)
+    known = all(
+        path.name in ours or path.name.startswith(".writing-") or path.suffix == ".py" for path in inside
+    )
+    return not inside or (started and known and not any((folder / CHECKPOINTS).glob("*")))
 
 
 def _free_folder(recipe: Recipe) -> Path:

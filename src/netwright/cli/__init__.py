@@ -67,6 +67,12 @@ def run(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or with_traceback:
+            raise
+        # A file that the person named and that cannot be read or written, such as --out in a folder that is not there.
+        print(f"netwright: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

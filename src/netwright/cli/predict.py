@@ -39,7 +39,7 @@ def predict(
     if files:
         records += opened.predict(files)
     if "-" in inputs:
-        records += opened.predict(read_rows(sys.stdin.read()))
+        records += opened.predict(read_rows(_standard_input()))
     if out is not None:
         out.write_text(as_csv(records) if out.suffix == ".csv" else as_lines(records), encoding="utf-8")
     if as_json:
@@ -49,14 +49,24 @@ def predict(
             print(in_words(record))
 
 
+def _standard_input() -> str:
+    """Returns what is piped in; what cannot be text is named as such."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed: pipe JSON rows into - (or give files)")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input is not text: {error}. Expected JSON rows.") from None
+
+
 def read_rows(text: str) -> list[Any]:
     """Returns the examples in a JSON list of rows, or in JSON lines of one row each."""
     try:
         try:
             rows = json.loads(text)
-        except ValueError:
+        except json.JSONDecodeError:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"standard input is not JSON: {error}. Expected a list of rows, or one row a line."
         ) from None

@@ -250,8 +250,10 @@ def norms(group: list[Tensor]) -> list[float]:
 
 
 INTAKES = frozenset(
-    ["linear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "addmm", "lstm", "gru", "rnn_tanh", "rnn_relu"]
-    + ["multi_head_attention_forward"]
+    (
+        *("linear", "conv1d", "conv2d", "conv3d", "matmul", "mm", "addmm"),
+        *("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"),
+    )
 )
 WIDTH = 1024
 
@@ -349,7 +351,7 @@ def _remainders(given: Tensor, other: Any) -> float | None:
 
 
 def _overflow(name: str, given: Tensor, other: Any, result: Tensor, *, inplace: bool) -> float | None:
-    second = plain(other) if isinstance(other, Tensor) else other
+    second: Any = plain(other) if isinstance(other, Tensor) else other
     if isinstance(second, Tensor):
         if second.is_floating_point() or (second.numel() != 1 and second.shape != given.shape):
             return None

@@ -1204,10 +1204,10 @@ class Observer:
             entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
         known = self.observation.loaders[entry[1]]
         known.passes, known.begun = known.passes + 1, known.batches
-        if not known.trained and known.passes <= DEEP_EVALUATIONS and self.observation.backward_count:
-            if not (self.stack or self._step_depth or self.muted):  # perhaps an evaluation
-                self._evaluation_hint = True
-                self._set_level(DEEP)
+        new = not known.trained and known.passes <= DEEP_EVALUATIONS and self.observation.backward_count
+        if new and not (self.stack or self._step_depth or self.muted):  # perhaps an evaluation
+            self._evaluation_hint = True
+            self._set_level(DEEP)
         if len(self._loader_of_iterator) > 1000:
             self._loader_of_iterator.clear()
         self._loader_of_iterator[id(iterator)] = entry[1]

@@ -48,7 +48,7 @@ def overlaps(observation: Observation) -> list[Overlap]:
     found = []
     dim = {batch.module for batch in observation.trained if trained_in_part(observation, batch.module)}
     for seen in observation.passes:
-        if seen.module in dim or not seen.complete and observation.ended not in ("", "end", "exit"):
+        if seen.module in dim or (not seen.complete and observation.ended not in ("", "end", "exit")):
             continue
         overlap = _overlap(observation, seen)
         if overlap is not None and overlap.matches >= FEWEST_MATCHES:
@@ -184,14 +184,10 @@ def trained_in_part(observation: Observation, root: int) -> bool:
         if _fits(observation, latest.module, root) and _partial(loss, latest.shape[0]):
             return True
     for forward in observation.forwards:
-        if (
-            forward.grad_enabled
-            and _fits(observation, forward.module, root)
-            and forward.shape
-            and forward.output
-        ):
-            if forward.output[0] < forward.shape[0] and len(forward.output) > 1:
-                return True
+        if not forward.grad_enabled or not _fits(observation, forward.module, root):
+            continue
+        if forward.shape and len(forward.output) > 1 and forward.output[0] < forward.shape[0]:
+            return True
     return any(_masks(observation, index, root) for index in range(len(observation.ops)))
 
 
@@ -232,10 +228,27 @@ def _masks(observation: Observation, index: int, root: int) -> bool:
 # -- what the source says ------------------------------------------------------------------------------------------------
 
 HELD_OUT = frozenset(
-    "test tests testing tested val valid validation validate heldout held holdout dev unseen oos".split()
+    [
+        "test",
+        "tests",
+        "testing",
+        "tested",
+        "val",
+        "valid",
+        "validation",
+        "validate",
+        "heldout",
+        "held",
+        "holdout",
+        "dev",
+        "unseen",
+        "oos",
+    ]
 )
-TRAINED_ON = frozenset("train training trained fit".split())
-_LOUD = frozenset("print info log write warning debug append add_scalar format update".split())
+TRAINED_ON = frozenset(["train", "training", "trained", "fit"])
+_LOUD = frozenset(
+    ["print", "info", "log", "write", "warning", "debug", "append", "add_scalar", "format", "update"]
+)
 
 
 def words(names: Iterable[str]) -> set[str]:
@@ -402,7 +415,7 @@ def _data_names(
     for loop in reversed(_loops(tree, place)):
         if _stores(loop.target) & called:
             return _loads(loop.iter), function
-    return [name for name in called], function
+    return list(called), function
 
 
 def _for_line(tree: ast.AST, place: Place) -> int:
@@ -484,13 +497,36 @@ def _unused(tree: ast.Module) -> str:
 
     walk(tree)
     data = [
-        name for name in made if name not in used and words([name]) & _DATA_WORDS or name in _bare(made, used)
+        name
+        for name in made
+        if (name not in used and words([name]) & _DATA_WORDS) or name in _bare(made, used)
     ]
     return min(data, key=lambda name: -made[name], default="")
 
 
 _DATA_WORDS = frozenset(
-    "x y loader set data dataset ds dl inputs images features labels targets iter batches dataloader samples split df idx".split()
+    [
+        "x",
+        "y",
+        "loader",
+        "set",
+        "data",
+        "dataset",
+        "ds",
+        "dl",
+        "inputs",
+        "images",
+        "features",
+        "labels",
+        "targets",
+        "iter",
+        "batches",
+        "dataloader",
+        "samples",
+        "split",
+        "df",
+        "idx",
+    ]
 )
 
 

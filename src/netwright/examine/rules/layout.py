@@ -271,7 +271,7 @@ class Entry(NamedTuple):
 
 def entries(observation: Observation) -> Iterator[Entry]:
     """Yields, for the first losses of the program, where their batch came in, as far as that is certain."""
-    seen: set[tuple[int, int]] = set()
+    seen: set[int] = set()
     for loss, op in observation.loss_ops():
         if loss.step > 1 or len(seen) >= 4:
             return
@@ -283,9 +283,8 @@ def entries(observation: Observation) -> Iterator[Entry]:
             ),
             None,
         )
-        if forward is None or (loss.step, forward.module) in seen:
+        if forward is None or forward.module in seen:
             continue
-        seen.add((loss.step, forward.module))
         ops = [entry for entry in observation.ops[: op.index + 1] if entry.step == loss.step]
         loader = observation.loaders[forward.loader] if forward.loader >= 0 else None
         if loader is not None and loader.collate and loader.batch > 1:
@@ -295,6 +294,7 @@ def entries(observation: Observation) -> Iterator[Entry]:
                 for operand in entry.inputs:
                     if _from_loader(operand, examples, forward.shape):
                         layouts.loaded(operand.shape)
+            seen.add(forward.module)
             yield Entry(loss, examples, layouts, loader.sampler == "RandomSampler")
             continue
         examples = _one_target_each(loss)
@@ -315,6 +315,9 @@ def entries(observation: Observation) -> Iterator[Entry]:
         told = _told_by_size(forward.shape, examples)
         if told is not None and told.dim == 0:
             layouts.loaded(forward.shape)
+        elif not roots:
+            continue
+        seen.add(forward.module)
         yield Entry(loss, examples, layouts, shuffled)
 
 

@@ -53,7 +53,10 @@ def _judge(
     if batch < 8 or not steps:
         return
     ratios = [
-        ratio for step in steps[:40] for ratio in step.ratios.values() if math.isfinite(ratio) and ratio > 0
+        ratio
+        for step in steps[:40]
+        for uid, ratio in step.ratios.items()
+        if math.isfinite(ratio) and ratio > 0 and len(observation.parameters[int(uid)].shape) >= 2
     ]
     usual = median(ratios) if ratios else 0.0
     finite = [value for value in curve if math.isfinite(value)]

@@ -50,7 +50,7 @@ def _level(overlap: Overlap, said: Claim) -> str:
         larger = overlap.distinct > 1.15 * overlap.trained
         claimed = held_out and not said.training and not overlap.clean_beside
         return "error" if claimed and larger else ""  # the same examples throughout: NW805
-    if overlap.clean_beside and not held_out or said.training and not said.given:
+    if (overlap.clean_beside and not held_out) or (said.training and not said.given):
         return ""
     if overlap.share > 0.95:
         return "error" if held_out and not overlap.clean_beside else ""

@@ -34,6 +34,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
         raise NotObserved("fewer than three optimizer steps")
     if "100" not in observation.moments and observation.ended not in ("end", "exit", "stopped"):
         return
+    if not any(step.none_uids for step in observation.steps):
+        return
     graded = _graded(observation)
     roots = {
         observation.modules[observation.parameters[uid].module].root
@@ -52,7 +54,11 @@ def check(observation: Observation) -> Iterator[Evidence]:
         yield evidence(
             observation,
             module,
-            seen={"parameters_without_gradient": len(parameters), "numbers": numbers, "steps_watched": watched},
+            seen={
+                "parameters_without_gradient": len(parameters),
+                "numbers": numbers,
+                "steps_watched": watched,
+            },
             expected={"parameters_without_gradient": 0},
             step=observation.steps[0].step,
             title=f"the layer {module.name} ({module.cls}, {numbers:,} numbers) never takes part: no gradient and no call in "
@@ -87,7 +93,10 @@ def _unused(observation: Observation, graded: set[int], roots: set[int]) -> dict
         and module.root in roots
         and module.uid not in ran
         and all(
-            uid in held and uid not in graded and uid not in read and observation.parameters[uid].requires_grad
+            uid in held
+            and uid not in graded
+            and uid not in read
+            and observation.parameters[uid].requires_grad
             for uid in module.parameters
         )
     }
@@ -95,9 +104,8 @@ def _unused(observation: Observation, graded: set[int], roots: set[int]) -> dict
 
 #: What is done to a parameter before training, outside of any network.
 _PREPARING = frozenset(
-    ["data", "detach", "clone", "to", "fill", "zero", "normal", "uniform", "constant", "copy", "numpy", "cpu"]
-    + [f"{kind}_{word}" for kind in ("kaiming", "xavier") for word in ("normal", "uniform")]
-    + ["trunc_normal", "orthogonal", "zeros", "ones", "eye", "dirac", "sparse"]
+    """data detach clone to fill zero normal uniform constant copy numpy cpu trunc_normal orthogonal zeros ones eye dirac
+    sparse kaiming_normal kaiming_uniform xavier_normal xavier_uniform""".split()  # noqa: SIM905
 )
 
 
@@ -153,7 +161,9 @@ def _built_by_library(observation: Observation, module: Module) -> bool:
 
 
 def _within(module: Module, entry: Module) -> bool:
-    return entry.root == module.root and (entry.name == module.name or entry.name.startswith(f"{module.name}."))
+    return entry.root == module.root and (
+        entry.name == module.name or entry.name.startswith(f"{module.name}.")
+    )
 
 
 def _count(shape: tuple[int, ...]) -> int:

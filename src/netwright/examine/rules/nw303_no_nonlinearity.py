@@ -29,10 +29,11 @@ RULE = Rule(
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose")
 _LINEAR = ("linear", *_CONVOLUTIONS)
 _BETWEEN = frozenset(
-    ["dropout", "alpha_dropout", "flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous", "clone", "to"]
-    + ["identity", "float", "type", "ravel"]
+    """dropout alpha_dropout flatten view reshape squeeze unsqueeze contiguous clone to identity float type ravel""".split()  # noqa: SIM905
 )
-_SPLITS = frozenset(["view", "reshape", "unflatten", "chunk", "split", "tensor_split", "unbind", "getitem", "unfold"])
+_SPLITS = frozenset(
+    ["view", "reshape", "unflatten", "chunk", "split", "tensor_split", "unbind", "getitem", "unfold"]
+)
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
@@ -59,8 +60,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
 
 def _linear_before(observation: Observation, op: Op, consumers: dict[int, list[Op]]) -> Op | None:
     """Returns the linear operation whose result an operation takes, if nothing else takes it and nothing lies between."""
-    inner = observation.made(op.inputs[0])
-    user, passed = op, []
+    inner, user = observation.made(op.inputs[0]), op
+    passed: list[Op] = []
     while inner is not None:
         if len(consumers.get(inner.index, ())) != 1 or consumers[inner.index][0] is not user:
             return None
@@ -69,12 +70,16 @@ def _linear_before(observation: Observation, op: Op, consumers: dict[int, list[O
         if inner.name not in _BETWEEN or not inner.inputs:
             return None
         passed.append(inner)
-        inner, user = observation.made(inner.inputs[0]), inner
+        user, inner = inner, observation.made(inner.inputs[0])
     if inner is None or not inner.shape or not _always_alike(observation, inner, consumers):
         return None
     if inner.name == "linear":
         # Another last dimension: reshaped into heads, or the next layer works along another axis.
-        return inner if op.name == "linear" and all(entry.shape[-1:] == inner.shape[-1:] for entry in passed) else None
+        return (
+            inner
+            if op.name == "linear" and all(entry.shape[-1:] == inner.shape[-1:] for entry in passed)
+            else None
+        )
     if op.name == "linear":  # the whole map of each example goes into the linear layer
         flat = len(inner.shape) > 2 and op.inputs[0].shape == (inner.shape[0], _product(inner.shape[1:]))
         return inner if flat else None
@@ -152,10 +157,14 @@ def _split_up(op: Op, consumers: dict[int, list[Op]]) -> bool:
     """Returns whether a result is cut into heads, gates or parts."""
     following = consumers.get(op.index, ())
     return any(
-        entry.name in _SPLITS and (entry.name != "getitem" or entry.inputs[0].shape[-1:] != entry.shape[-1:])
-        and entry.shape[-1:] not in (op.shape[-1:], (1,), ()) and len(entry.shape) >= len(op.shape)
+        entry.name in _SPLITS
+        and (entry.name != "getitem" or entry.inputs[0].shape[-1:] != entry.shape[-1:])
+        and entry.shape[-1:] not in (op.shape[-1:], (1,), ())
+        and len(entry.shape) >= len(op.shape)
         for entry in following
-    ) or any(entry.name in ("scaled_dot_product_attention", "multi_head_attention_forward") for entry in following)
+    ) or any(
+        entry.name in ("scaled_dot_product_attention", "multi_head_attention_forward") for entry in following
+    )
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from netwright.examine.observation import Layer, Observation
 from netwright.examine.rules import NotObserved, evidence
@@ -47,7 +48,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     bounds = [0, *(record.order for record in observation.backwards)]
     small: dict[int, Layer] = {}
     times = 0
-    for start, end in zip(bounds, bounds[1:]):
+    for start, end in pairwise(bounds):
         lap = [layer for layer in norms if start < layer.order < end and layer.training]
         few = [layer for layer in lap if _few(layer)]
         times += bool(few)

@@ -79,7 +79,7 @@ def _on_the_output(observation: Observation) -> Iterator[Evidence]:
             step=loss.step,
             title=f"dropout sets {percent(share)} of the outputs to 0 right before the loss",
             fix="Move the dropout before the last layer.",
-            diff=rewrite(observation.where(made), lambda line: without_call(line, word)),
+            diff=rewrite(observation.where(made), lambda line, word=word: without_call(line, word)),
             harm="likely",
         )
         return
@@ -101,12 +101,19 @@ def _high(observation: Observation, op: Op) -> Evidence:
 def _in_evaluation(observation: Observation, op: Op) -> Evidence | None:
     """Dropout at work in a network that is in eval mode."""
     own = observation.modules[op.module] if op.module >= 0 else None
-    if own is None or not _active(op) or own.cls in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"):
+    if (
+        own is None
+        or not _active(op)
+        or own.cls in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
+    ):
         return None
     forward = next((entry for entry in reversed(observation.forwards) if entry.order < op.order), None)
-    if forward is None or forward.training or forward.followed or observation.modules[forward.module].root != own.root:
-        return None
-    if own.training and not observation.evaluations:
+    if (
+        forward is None
+        or forward.training
+        or forward.followed
+        or observation.modules[forward.module].root != own.root
+    ):
         return None
     if _repeated(observation, forward):
         return None
@@ -143,7 +150,10 @@ def _repeated(observation: Observation, forward: Forward) -> bool:
     batches = [
         tuple(entry.examples)
         for entry in observation.forwards
-        if entry.module == forward.module and entry.step == forward.step and not entry.training and entry.examples
+        if entry.module == forward.module
+        and entry.step == forward.step
+        and not entry.training
+        and entry.examples
     ]
     return len(set(batches)) < len(batches)
 
@@ -185,6 +195,13 @@ for epoch in range(4):
 _SCORE = "(network(held_out).argmax(1) == answers).float().mean().item()"
 bad = _PROGRAM.replace("{training}", "").replace("{score}", _SCORE)
 good = _PROGRAM.replace("{training}", ", training=self.training").replace("{score}", _SCORE)
-near_miss = _PROGRAM.replace("{training}", ", training=True  # drawn several times below").replace(
-    "{score}", "(sum(network(held_out).softmax(1) for draw in range(8)).argmax(1) == answers).float().mean().item()"
-).replace("0.3, training=True  # drawn several times below)", "0.3, training=True)  # drawn several times below")
+near_miss = (
+    _PROGRAM.replace("{training}", ", training=True  # drawn several times below")
+    .replace(
+        "{score}",
+        "(sum(network(held_out).softmax(1) for draw in range(8)).argmax(1) == answers).float().mean().item()",
+    )
+    .replace(
+        "0.3, training=True  # drawn several times below)", "0.3, training=True)  # drawn several times below"
+    )
+)

@@ -40,8 +40,13 @@ def check(observation: Observation) -> Iterator[Evidence]:
             made = observation.made(operand)
             if made is None or operand.parameter >= 0:
                 continue
-            if operand.grad and made.grad and made.step < op.step and _backward_between(observation, made, op):
-                if op.name in _LAYERS and number or _same_owner(observation, made, op):
+            if (
+                operand.grad
+                and made.grad
+                and made.step < op.step
+                and _backward_between(observation, made, op)
+            ):
+                if (op.name in _LAYERS and number) or _same_owner(observation, made, op):
                     yield _evidence(observation, op, made, "graph")
                     return
             elif op.name in _LAYERS and number and not operand.grad and _shuffled(observation, op):
@@ -81,7 +86,9 @@ def _carried(observation: Observation, operand: Operand) -> Op | None:
 def _shuffled(observation: Observation, op: Op) -> bool:
     forward = next((entry for entry in reversed(observation.forwards) if entry.order < op.order), None)
     return (
-        forward is not None and forward.loader >= 0 and observation.loaders[forward.loader].sampler == "RandomSampler"
+        forward is not None
+        and forward.loader >= 0
+        and observation.loaders[forward.loader].sampler == "RandomSampler"
     )
 
 

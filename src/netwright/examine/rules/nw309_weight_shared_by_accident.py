@@ -60,9 +60,7 @@ def _with_parameters(observation: Observation) -> set[int]:
         if any(observation.parameters[uid].requires_grad for uid in module.parameters)
     ]
     names = {(module.root, name) for module in holding for name in module.names}
-    above = {
-        (root, name[:index]) for root, name in names for index in range(len(name)) if name[index] == "."
-    }
+    above = {(root, name[:index]) for root, name in names for index in range(len(name)) if name[index] == "."}
     for module in observation.modules:
         if any((module.root, name) in names or (module.root, name) in above for name in module.names):
             found.add(module.uid)
@@ -89,7 +87,9 @@ _REPEATED = re.compile(r"\[([\w.]+\(.*\))\]\s*\*\s*([\w.]+(?:\([^()]*\))?)")
 def _line(module: Module, owner: Module) -> Place | None:
     """Returns the line that repeats the module: the container's, or the one above it where a list is multiplied."""
     for place in (owner.place, module.place):
-        if place is not None and re.search(r"\]\s*\*\s*\w|\w\s*\*\s*\[", linecache.getline(place.file, place.line)):
+        if place is not None and re.search(
+            r"\]\s*\*\s*\w|\w\s*\*\s*\[", linecache.getline(place.file, place.line)
+        ):
             return place
     place = owner.place or module.place
     if place is None:

@@ -28,7 +28,10 @@ RULE = Rule(
     "on purpose.",
     explains=frozenset({"NW403", "NW404", "NW503", "NW504", "NW501", "NW512"}),
 )
-LARGE = 4.0  # deviation times the square root of the number of inputs; PyTorch's own 0.58, kaiming for ReLU 1.41
+_INITIAL = ("normal", "uniform", "kaiming", "xavier", "constant", "trunc_normal", "orthogonal")
+LARGE = (
+    4.0  # deviation times the square root of the number of inputs; PyTorch's own 0.58, kaiming for ReLU 1.41
+)
 SMALL = 0.2
 FACTOR = 1000.0
 
@@ -100,7 +103,11 @@ def _weights(observation: Observation, ops: list[Op]) -> Iterator[Parameter]:
 
 
 def _worst(observation: Observation, ops: list[Op]) -> tuple[Parameter, float] | None:
-    gains = [(parameter, gain) for parameter in _weights(observation, ops) if (gain := _gain(parameter)) is not None]
+    gains = [
+        (parameter, gain)
+        for parameter in _weights(observation, ops)
+        if (gain := _gain(parameter)) is not None
+    ]
     large = [entry for entry in gains if entry[1] >= LARGE]
     # Through a normalisation the scale of what lies before it does not count; the nearest to the loss is first.
     return large[0] if large else None
@@ -109,14 +116,22 @@ def _worst(observation: Observation, ops: list[Op]) -> tuple[Parameter, float] |
 def _written(observation: Observation, parameter: Parameter) -> Place | Module | None:
     """Returns the line that gave a parameter its values, else the one that constructed its layer."""
     for op in reversed(observation.ops):
-        if op.step == 0 and op.inplace or op.name.startswith(("normal", "uniform", "kaiming", "xavier", "constant", "trunc_normal")):
+        if op.step == 0 and (op.inplace or op.name.startswith(_INITIAL)):
             owner = op.inputs[0] if op.inputs else None
             for _ in range(3):
                 if owner is None or owner.parameter == parameter.uid:
                     break
                 made = observation.made(owner)
-                owner = made.inputs[0] if made is not None and made.name in ("data", "detach", "view") and made.inputs else None
-            if owner is not None and owner.parameter == parameter.uid and not _own(observation, op, parameter):
+                owner = (
+                    made.inputs[0]
+                    if made is not None and made.name in ("data", "detach", "view") and made.inputs
+                    else None
+                )
+            if (
+                owner is not None
+                and owner.parameter == parameter.uid
+                and not _own(observation, op, parameter)
+            ):
                 return op.place
     return observation.modules[parameter.module] if parameter.module >= 0 else None
 
@@ -158,7 +173,10 @@ def _course(observation: Observation, layers: list[Layer]) -> Evidence | None:
             observation,
             _written(observation, parameter),
             seen={"first_layer_std": first, "last_layer_std": last, "weight_std": _std(parameter)},
-            expected={"last_layer_std": "about the first layer's", "weight_std": round(1 / math.sqrt(_inputs(parameter)), 4)},
+            expected={
+                "last_layer_std": "about the first layer's",
+                "weight_std": round(1 / math.sqrt(_inputs(parameter)), 4),
+            },
             layer=parameter.module,
             step=0,
             title=f"activations {word} from {first:.2g} to {last:.2g} over {len(hidden)} layers before the first step",

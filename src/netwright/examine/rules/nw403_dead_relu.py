@@ -69,14 +69,18 @@ def _large(observation: Observation, layer: Layer) -> bool:
 def _operation(observation: Observation, uid: int, before: int) -> Op | None:
     if before >= 0:
         return observation.ops[before]
-    return next((op for op in observation.ops if op.module == uid and op.name.startswith("relu") and op.grad), None)
+    return next(
+        (op for op in observation.ops if op.module == uid and op.name.startswith("relu") and op.grad), None
+    )
 
 
 def _after_layer(observation: Observation, op: Op) -> bool:
     """Returns whether a ReLU takes what a layer with weights, a norm or a residual sum gives."""
     made = observation.source(op.inputs[0]) if op.inputs else None
     return made is not None and (
-        made.name.startswith(("linear", "conv", "batch_norm", "layer_norm", "group_norm", "instance_norm", "addmm"))
+        made.name.startswith(
+            ("linear", "conv", "batch_norm", "layer_norm", "group_norm", "instance_norm", "addmm")
+        )
         or made.name in ("add", "matmul")
     )
 

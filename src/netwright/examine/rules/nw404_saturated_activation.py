@@ -75,7 +75,11 @@ def _also_gate(observation: Observation, op: Op) -> bool:
         entry.name in ("mul", "lerp")
         and any(
             operand.op >= 0
-            and (observation.ops[operand.op].module, observation.ops[operand.op].place, observation.ops[operand.op].name)
+            and (
+                observation.ops[operand.op].module,
+                observation.ops[operand.op].place,
+                observation.ops[operand.op].name,
+            )
             == (op.module, op.place, op.name)
             for operand in entry.inputs
         )

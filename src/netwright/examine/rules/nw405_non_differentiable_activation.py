@@ -32,13 +32,15 @@ RULE = Rule(
 _FLAT = frozenset(["sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "heaviside", "floordiv"])
 #: They end the graph.
 _ENDS = frozenset(
-    ["gt", "ge", "lt", "le", "eq", "ne", "argmax", "argmin", "argsort", "multinomial", "bernoulli", "bucketize", "searchsorted"]
-    + ["heaviside", "long", "int", "short", "bool", "byte", "one_hot", "signbit", "logical_not", "isclose"]
+    """gt ge lt le eq ne argmax argmin argsort multinomial bernoulli bucketize searchsorted heaviside long int short bool
+    byte one_hot signbit logical_not isclose""".split()  # noqa: SIM905
 )
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
-    records = [record for record in observation.backwards if record.op >= 0 and not record.leaf and not record.raised]
+    records = [
+        record for record in observation.backwards if record.op >= 0 and not record.leaf and not record.raised
+    ]
     if not records:
         raise NotObserved("no backward of a traced loss was seen")
     if not any(op.name in _FLAT or op.name in _ENDS for op in observation.ops):
@@ -46,7 +48,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
     reached: set[int] = set()
     for record in records:
         reached |= _reached(observation, observation.ops[record.op])
-    moved = {int(uid) for record in observation.backwards for uid, size in record.gradients.items() if size != 0}
+    moved = {
+        int(uid) for record in observation.backwards for uid, size in record.gradients.items() if size != 0
+    }
     held = observation.optimized()
     for record in records:
         for op in _cuts(observation, record):
@@ -107,9 +111,11 @@ def _settled(observation: Observation, record: Backward, behind: set[int], moved
     return len(observation.optimizers) == 1 and (wanted - behind <= moved or behind <= zero)
 
 
-def _evidence(observation: Observation, record: Backward, op: Op, behind: set[int], moved: set[int]) -> Evidence:
+def _evidence(
+    observation: Observation, record: Backward, op: Op, behind: set[int], moved: set[int]
+) -> Evidence:
     names = [observation.parameters[uid].name for uid in sorted(behind)]
-    word = f"{op.name}()" if op.name not in _WORDS else _WORDS[op.name]
+    word = _WORDS.get(op.name, f"{op.name}()")
     return evidence(
         observation,
         op,
@@ -126,8 +132,19 @@ def _evidence(observation: Observation, record: Backward, op: Op, behind: set[in
     )
 
 
-_WORDS = {"gt": "a comparison (>)", "ge": "a comparison (>=)", "lt": "a comparison (<)", "le": "a comparison (<=)"}
-_WORDS |= {"eq": "a comparison (==)", "ne": "a comparison (!=)", "long": ".long()", "int": ".int()", "bool": ".bool()"}
+_WORDS = {
+    "gt": "a comparison (>)",
+    "ge": "a comparison (>=)",
+    "lt": "a comparison (<)",
+    "le": "a comparison (<=)",
+}
+_WORDS |= {
+    "eq": "a comparison (==)",
+    "ne": "a comparison (!=)",
+    "long": ".long()",
+    "int": ".int()",
+    "bool": ".bool()",
+}
 
 
 _PROGRAM = """

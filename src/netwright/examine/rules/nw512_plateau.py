@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import mean, median, variance
 
 from netwright.examine.observation import Loss, Observation
 from netwright.examine.rules import NotObserved, evidence
@@ -47,9 +49,10 @@ def check(observation: Observation) -> Iterator[Evidence]:
     loss = next((entry for entry in observation.losses if entry.grad_enabled and entry.prediction_grad), None)
     if loss is None or not _plain(observation, loss) or _random_targets(observation, loss):
         return
-    half = values[len(values) // 2 :]
-    if not 0.97 * level < now < 1.15 * level or min(_smooth(half)) < 0.95 * level:
+    if not 0.98 * level < now < 1.15 * level or min(_smooth(values)) < 0.95 * level or _still_falls(values):
         return
+    if _moved(observation) < 0.05:
+        raise NotObserved("the weights have hardly moved so far")
     yield evidence(
         observation,
         loss.place or (backward.place if backward is not None else None),
@@ -66,6 +69,26 @@ def _plain(observation: Observation, loss: Loss) -> bool:
     values = {round(entry.value, 4) for entry in observation.backwards if entry.value is not None}
     measured = {round(entry.value, 4) for entry in observation.losses if entry.value is not None}
     return bool(values) and len(values & measured) >= 0.8 * len(values)
+
+
+def _still_falls(values: list[float]) -> bool:
+    """Returns whether the second half of a curve goes down by more than its noise."""
+    half = values[len(values) // 2 :]
+    size = len(half) // 3
+    early, late = half[:size], half[-size:]
+    noise = math.sqrt((variance(early) + variance(late)) / size)
+    return mean(early) - mean(late) > 1.5 * noise
+
+
+def _moved(observation: Observation) -> float:
+    """Returns about how far the weights have gone, in shares of their size."""
+    ratios = [
+        ratio
+        for step in observation.steps
+        for uid, ratio in step.ratios.items()
+        if math.isfinite(ratio) and len(observation.parameters[int(uid)].shape) > 1
+    ]
+    return median(ratios) * observation.step_count if ratios else 0.0
 
 
 def _smooth(values: list[float], width: int = 20) -> list[float]:

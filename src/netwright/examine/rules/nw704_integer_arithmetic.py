@@ -133,7 +133,7 @@ def _line(observation: Observation, operand: Operand) -> dict[int, bool]:
 
 def _same(op: Op, shape: tuple[int, ...], numbers: Stats | None) -> bool:
     """Returns whether data are, by their shape and range, examples out of what an operation made."""
-    if op.module >= 0 or op.stats is None or numbers is None or len(op.shape) < 1 or op.stats.count < 64:
+    if op.module >= 0 or op.stats is None or numbers is None or len(op.shape) < 1 or op.stats.size < 64:
         return False
     mine = op.shape if op.name != "setitem" or not op.inputs else op.inputs[0].shape
     if len(mine) < 1 or not shape or prod(mine[1:]) != prod(shape[1:]) or mine[0] < shape[0]:
@@ -147,7 +147,7 @@ def _same(op: Op, shape: tuple[int, ...], numbers: Stats | None) -> bool:
 def _spoiled(op: Op, given: Stats | None, *, between: bool) -> bool:
     """Returns whether an operation destroyed its values; coarser levels on purpose are none."""
     result = op.stats
-    if result is None or result.count < 2:
+    if result is None or result.size < 2:
         return False
     if op.name in ("floordiv", "div"):
         divisor = _divisor(op)

@@ -81,12 +81,6 @@ def _unused(observation: Observation) -> Iterator[Forward]:
 
 def _compared(observation: Observation, forward: Forward, later: int) -> bool:
     """Returns whether the output of a forward is compared with labels, and comes into no loss that trains."""
-    if any(
-        loss.grad_enabled and forward.order < loss.order < later and loss.prediction_grad
-        for loss in observation.losses
-    ):
-        if any(forward.order < backward.order < later for backward in observation.backwards):
-            return False
     if any(forward.order < backward.order < later for backward in observation.backwards):
         return False
     root = observation.modules[forward.module].root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from netwright.examine.observation import Observation, Op
 from netwright.examine.rules import NotObserved, evidence, rewrite
@@ -37,7 +38,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
         output = _from_network(observation, op)
         if output is None or not _used(observation, op):
             continue
-        threshold = "0.5" if source is not None and source.name == "sigmoid" else "0"
+        change = partial(
+            _thresholded, threshold="0.5" if source is not None and source.name == "sigmoid" else "0"
+        )
         yield evidence(
             observation,
             op.place,
@@ -46,7 +49,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             step=op.step,
             layer=output.module,
             title=f"{op.name} over an output of shape {tuple(op.inputs[0].shape)}: every prediction is class 0",
-            diff=rewrite(op.place, lambda line: _thresholded(line, threshold)),
+            diff=rewrite(op.place, change),
             harm="measured",
         )
 
@@ -80,12 +83,11 @@ def _from_network(observation: Observation, op: Op) -> Op | None:
 def _used(observation: Observation, op: Op) -> bool:
     """Returns whether the result is compared, or leaves torch."""
     for later in observation.ops[op.index + 1 :]:
-        if later.name in ("eq", "ne", "numpy", "tolist", "item", "equal"):
-            if any(
-                (made := observation.source(entry)) is not None and made.index == op.index
-                for entry in later.inputs
-            ):
-                return True
+        if later.name in ("eq", "ne", "numpy", "tolist", "item", "equal") and any(
+            (made := observation.source(entry)) is not None and made.index == op.index
+            for entry in later.inputs
+        ):
+            return True
     return False
 
 
