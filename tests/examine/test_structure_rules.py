@@ -179,6 +179,18 @@ NOT_MIXED = {
         "x = self.l(x.flatten(1))\ny = x.view(2, -1, 8)\nx = torch.cat([x, (y - y.mean(0)).view(-1, 8)], 1)",
         DRAWN,
     ),
+    "a value for each step": """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.r, self.v = nn.GRU(4, 8), nn.Linear(8, 1)
+    def forward(self, x):
+        return self.v(self.r(x)[0]).squeeze(-1)
+net = Net()
+optimizer = torch.optim.Adam(net.parameters())
+for step in range(3):
+    optimizer.zero_grad(); F.mse_loss(net(torch.randn(16, 8, 4)), torch.randn(16, 8)).backward(); optimizer.step()
+""",
     "graph": sequences(
         "self.l = nn.Linear(6, 8)\nself.register_buffer('a', torch.rand(24, 24))",
         "x = F.relu(self.a @ self.l(x))",

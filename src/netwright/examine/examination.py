@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from netwright.finding import LEVELS, Finding
 
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
+
+
+#: As it was when Python started: what a program puts into os.environ comes too late for its own sets.
+HASH_SEED = os.environ.get("PYTHONHASHSEED", "").replace("random", "")
 
 
 class StopExamination(BaseException):

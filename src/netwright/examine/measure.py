@@ -286,6 +286,28 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
     return True
 
 
+def underflow(gradients: list[Tensor]) -> tuple[float, float, int]:
+    """Returns how much of the gradients of weights float16 has lost: share of zeros, share of subnormal ones, count of all-zero.
+
+    Rows and columns that are 0 throughout are left out: dead units, words that did not occur.
+    """
+    zeros = values = small = vanished = 0
+    for gradient in gradients:
+        some = plain(gradient)
+        if some is None or some.dim() < 2 or not some.numel():
+            continue
+        some = some.flatten(1)[:1024, :4096].float()
+        alive = some != 0
+        part = some[alive.any(1)][:, alive.any(0)].abs()
+        if not part.numel():
+            vanished += 1
+            continue
+        count = int(torch.count_nonzero(part))
+        values, zeros = values + part.numel(), zeros + part.numel() - count
+        small += int(torch.count_nonzero(part < 6.1e-5)) - (part.numel() - count)
+    return zeros / max(1, values), small / max(1, values - zeros), vanished
+
+
 # -- integers --------------------------------------------------------------------------------------------------------
 
 #: Operations whose result can be an integer tensor that has lost something.

@@ -176,7 +176,8 @@ class Loader:
     ended: int = 0  #: times that it ran to its end
     batches: int = 0
     trained: int = 0  #: batches that were followed by a backward before the next batch
-    waited: float = 0.0  #: seconds spent in next(), the first batch of each pass left out
+    waited: float = 0.0  #: seconds spent in next() while nothing else was watched, the first batch of each pass left out
+    spanned: float = 0.0  #: seconds from one batch to the next, of the same batches
     waited_batches: int = 0
     overlaps: dict[str, float] = field(
         default_factory=dict
@@ -234,7 +235,7 @@ class Event:
 
     eval, train (Module.eval/train called) · no_grad (entered by the user) · zero_grad · clip (gradients clipped) · unscale ·
     scale · scaler_step (of a GradScaler) · scheduler (detail: cls, lr, optimizer) · scheduler_built (where it was constructed) · seed (detail: function) · grad (torch.autograd.grad) ·
-    manual_update (a parameter changed in place outside of an optimizer) · optimizer (constructed) · loader_end · compile.
+    set_order (of strings, kept: detail name) · manual_update (a parameter changed in place outside of an optimizer) · optimizer (constructed) · loader_end · compile.
     The first 400 of each kind are kept; `Observation.counts` has them all.
     """
 
@@ -347,6 +348,10 @@ class Backward:
     missing: list[int] = field(
         default_factory=list
     )  #: uids of trainable parameters without a gradient afterwards
+    half: bool = False  #: float16 took part in the graph; then:
+    underflow: float = 0.0  #: share of values of weights' gradients that are 0 in rows and columns that are not all 0
+    subnormal: float = 0.0  #: share of the others that are too small for a normal float16 (below 6.1e-5)
+    vanished: int = 0  #: weights whose whole gradient is 0
     alive: int = 0  #: steps, at least three ago, of whose graph something is still alive
 
 
@@ -429,7 +434,7 @@ class EvaluationPass:
     place: Place | None = None  #: of the forward
     caller: Place | None = None  #: the user's line that called the function around it
     loader: int = -1  #: uid of the loader whose batches it saw, -1 if none was at work
-    entry: int = 0  #: how often no_grad or eval() had been entered
+    entry: int = 0  #: how often eval() had been called
     grad_enabled: bool = False
     training: bool = False  #: the root's flag
     optimizers: int = 0  #: optimizers that had been constructed
@@ -561,6 +566,7 @@ class Observation:
         default_factory=dict
     )  #: torch, numpy, python -> seeded, drawn
     ended: str = ""  #: "", end, stopped, signal, exit, crash
+    hash_seed: str = ""  #: PYTHONHASHSEED of the process, "" if the order of sets of strings changes from run to run
     blind: list[str] = field(default_factory=list)  #: what could not be observed, and why
 
     # -- looking things up ---------------------------------------------------------------------------------------

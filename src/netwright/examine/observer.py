@@ -33,7 +33,7 @@ from torch.nn.modules import module as nn_module
 from torch.optim import optimizer as torch_optimizer
 
 from netwright.examine import holders, measure
-from netwright.examine.examination import StopExamination
+from netwright.examine.examination import HASH_SEED, StopExamination
 from netwright.examine.observation import (
     PASSIVE,
     Backward,
@@ -43,8 +43,8 @@ from netwright.examine.observation import (
     Evaluation,
     Event,
     Forward,
-    Kept,
     Intake,
+    Kept,
     Layer,
     Loader,
     Loss,
@@ -58,7 +58,8 @@ from netwright.examine.observation import (
     is_modal,
 )
 from netwright.examine.patches import Patches
-from netwright.examine.places import FOREIGN, OPTIM, TORCH, USER, Places
+from netwright.examine.places import FOREIGN, OPTIM, USER, Places
+from netwright.examine.set_orders import set_orders
 from netwright.examine.streams import BATCHES_WATCHED, PASSES_WATCHED, Streams, given
 from netwright.examine.trace import Trace
 
@@ -168,6 +169,8 @@ class Observer:
         self._schedulers: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._traced_nodes: list[tuple[str, int]] = []
         self._edged: list[tuple[int, str, int]] = []
+        self._fetched: dict[int, float] = {}
+        self.half = False  # float16 took part in a graph
 
     # -- beginning and end -----------------------------------------------------------------------------------------
 
@@ -391,6 +394,8 @@ class Observer:
                 counts[kind] += 1
                 return original(*args, **kwargs)
             self.guard(self._called, kind, original, args)
+            if kind == "seed":
+                self.guard(self._random_drawn_before)
             self._mode_off()
             try:
                 return original(*args, **kwargs)
@@ -427,6 +432,7 @@ class Observer:
             if self.level == IDLE or counts.get("clip", 0) >= MOST_EVENTS:
                 counts["clip"] = counts.get("clip", 0) + 1
             else:
+                held: Any
                 if args and isinstance(args[0], types.GeneratorType):  # can be read once only
                     held = list(args[0])
                     args = ((entry for entry in held), *args[1:])
@@ -493,6 +499,12 @@ class Observer:
         def backward(*args: Any, **kwargs: Any) -> Any:
             if not self.recording or _compiling() or self._backward_depth:
                 return original(*args, **kwargs)
+            if self.level == IDLE and self._uneventful(args):
+                self._backward_depth = 1
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    self._backward_depth = 0
             record = self.guard(self._before_backward, args, kwargs)
             self._backward_depth += 1
             self._mode_off()
@@ -522,6 +534,32 @@ class Observer:
         norm = math.sqrt(sum(size * size for size in measure.norms(grads)))
         if math.isfinite(norm):
             self.observation.spikes.append((*spike, norm))
+
+    def _uneventful(self, args: tuple[Any, ...]) -> bool:
+        """Counts a backward of which nothing else is to be known; False if it wants a closer look, and is not counted.
+
+        The way of most steps of a long run, so it is short.
+        """
+        observation, streams = self.observation, self.streams
+        step, loss = observation.step_count, args[0] if args else None
+        if step < 100 or not step % 8 or observation.backward_count == 99 or self.trace.standing:
+            return False
+        if self._evaluation is not None or self._evaluation_hint or streams.current is not None or streams._pending:
+            return False
+        if type(loss) is not Tensor or not loss.is_cpu or loss.dim():
+            return False
+        value = loss.item()
+        size = abs(value)
+        if not size <= 5 * self._usual_loss:  # a jump, or not finite
+            return False
+        self._usual_loss += 0.1 * (size - self._usual_loss)
+        if len(observation.curve) < 5_000 or observation.backward_count % 16 == 0:
+            observation.curve.append((step, value))
+        observation.backward_count += 1
+        if self._last_loader >= 0:
+            observation.loaders[self._last_loader].trained += 1
+            self._last_loader = -1
+        return True
 
     def _before_backward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backward | None:
         observation = self.observation
@@ -555,6 +593,8 @@ class Observer:
                     self._tokens.popleft()
                 if self.level != IDLE:
                     self.guard(self._mark_base, node, step)
+        if not observation.backward_count:
+            self.guard(self._set_orders)
         observation.backward_count += 1
         if self._last_loader >= 0:
             observation.loaders[self._last_loader].trained += 1
@@ -684,17 +724,17 @@ class Observer:
                     )
         for (uid, grad), size in zip(held, sizes):
             record.gradients[str(uid)] = size
-            parameter = observation.parameters[uid]
-            if parameter.rows_equal and parameter.gradient_rows_equal is None and size > 0:
-                parameter.gradient_rows_equal = measure.rows_close(grad)
+            known = observation.parameters[uid]
+            if known.rows_equal and known.gradient_rows_equal is None and size > 0:
+                known.gradient_rows_equal = measure.rows_close(grad)
             if not math.isfinite(size) and not self._nan_checked and not self.observation.counts.get("scale"):
                 self._nan_checked = True
                 birth = Birth(
                     observation.step_count,
                     "gradient",
-                    parameter.name,
+                    known.name,
                     order=self.tick(),
-                    module=parameter.module,
+                    module=known.module,
                 )
                 birth.place = record.place
                 observation.births.append(birth)
@@ -702,6 +742,10 @@ class Observer:
         record.missing = [
             uid for uid, parameter in living if parameter.grad is None and parameter.requires_grad
         ]
+        if self.half:
+            record.half = True
+            numbers = measure.underflow([grad for _, grad in held])
+            record.underflow, record.subnormal, record.vanished = numbers
 
     def _trainable(self) -> Iterator[tuple[int, Tensor]]:
         for uid, reference in self._live:
@@ -798,7 +842,7 @@ class Observer:
             if not bad:
                 continue
             before = [following for following, _ in node.next_functions]
-            name, value = next(iter(bad.items()))
+            value = next(iter(bad.values()))
             if "_saved_target" in bad and _finite(saved.get("_saved_self")):
                 birth.kind, value = "target", bad["_saved_target"]
             elif all(map(_leads_to_leaves, before)):
@@ -1128,7 +1172,6 @@ class Observer:
         return __init__
 
     def _no_grad_entered(self, frame: Any) -> None:
-        self.streams.entered()
         above = frame.f_back
         key = (frame.f_code, frame.f_lineno, above and above.f_code, above and above.f_lineno)
         if self._hints.get(key, 0) < DEEP_EVALUATIONS:
@@ -1204,6 +1247,7 @@ class Observer:
             entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
         known = self.observation.loaders[entry[1]]
         known.passes, known.begun = known.passes + 1, known.batches
+        self._fetched[known.uid] = 0.0
         new = not known.trained and known.passes <= DEEP_EVALUATIONS and self.observation.backward_count
         if new and not (self.stack or self._step_depth or self.muted):  # perhaps an evaluation
             self._evaluation_hint = True
@@ -1254,6 +1298,7 @@ class Observer:
             record = self.observation.loaders[uid]
             number = record.batches - record.begun
             watched = record.passes <= PASSES_WATCHED and number < BATCHES_WATCHED
+            idle = self.level == IDLE and not watched
             began = time.perf_counter()
             self._mode_off()
             try:
@@ -1267,9 +1312,15 @@ class Observer:
             if watched:
                 self.guard(self.streams.fetched, uid, iterator, batch, number, self._random_at_index)
             record.batches += 1
-            if record.batches > 1:
-                record.waited += time.perf_counter() - began
-                record.waited_batches += 1
+            if idle:
+                ended, before = time.perf_counter(), self._fetched.get(uid, 0.0)
+                if before:  # the batch before it came while nothing was watched, too
+                    record.waited += ended - began
+                    record.spanned += ended - before
+                    record.waited_batches += 1
+                self._fetched[uid] = ended
+            else:
+                self._fetched[uid] = 0.0
             self._last_loader = uid
             return batch
 
@@ -1589,9 +1640,7 @@ class Observer:
 
     def _patch_losses(self) -> None:
         for name in measure.LOSSES:
-            self._loss_patches.wrap(
-                nn.functional, name, lambda original, name=name: self._around_loss(original, name)
-            )
+            self._loss_patches.wrap(nn.functional, name, partial(self._around_loss, name=name))
 
     def _around_loss(self, original: Callable[..., Any], name: str) -> Callable[..., Any]:
         def loss(*args: Any, **kwargs: Any) -> Any:
@@ -1612,7 +1661,7 @@ class Observer:
         observation = self.observation
         record = Loss(self.tick(), observation.step_count, name, grad_enabled=torch.is_grad_enabled())
         record.module = self.stack[-1] if self.stack else -1
-        record.place = self.places.here(4)
+        record.place = self.places.here(2)
         with torch._C.DisableTorchFunctionSubclass():
             measure.measure_loss(record, measure.loss_arguments(name, func, args, kwargs))
         if len(observation.losses) < MOST_RECORDS:
@@ -1708,14 +1757,33 @@ class Observer:
 
     # -- random numbers ----------------------------------------------------------------------------------------------
 
+    def _set_orders(self) -> None:
+        self.observation.hash_seed = HASH_SEED
+        frames, frame = [], self.places.frame(4)
+        while frame is not None:
+            if self.places.kind(frame.f_code) == USER:
+                frames.append(frame)
+            frame = frame.f_back
+        for file, line, name in set_orders(frames[:8]) if not HASH_SEED else ():
+            self.event("set_order", Place(self.places.shown(file), line), name=name)
+
+    def _random_drawn_before(self) -> None:
+        """Before a call that seeds: which generators have been drawn from since the last look."""
+        if self.observation.counts.get("seed", 0) > MOST_EVENTS:
+            return
+        states = _random_states()
+        for name, state in states.items():
+            known = self.observation.generators.setdefault(name, {"seeded": False, "drawn": False})
+            known["drawn"] = known["drawn"] or state != self._random_seen.get(name, state)
+        self._random_seen = states
+
     def _reseeded(self) -> None:
         if self.observation.counts.get("seed", 0) > MOST_EVENTS:
             return
         after = _random_states()
         for name, state in after.items():
             if state != self._random_seen.get(name):
-                drawn = self._random_drawn.get(name, False)
-                self.observation.generators[name] = {"seeded": True, "drawn": drawn}
+                self.observation.generators.setdefault(name, {"drawn": False})["seeded"] = True
         self._random_seen = after
 
     def random_states(self) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def held_out(observation: Observation, root: int) -> set[int]:
 
 def _mixed(seen: EvaluationPass, trained: set[int]) -> bool:
     """Returns whether one run of forwards holds no training example at all and another does: two sets in one pass."""
-    if seen.loader >= 0 or len(seen.sizes) < 2:
+    if seen.loader >= 0 or len(seen.sizes) < 2 or claim(seen).given:
         return False
     shares, start = [], 0
     for size in seen.sizes:
@@ -543,3 +543,12 @@ def loop_line(place: Place | None) -> Place | None:
     tree = _tree(place.file) if place is not None else None
     loops = _loops(tree, place) if tree is not None and place is not None else []
     return Place(place.file, max(loop.lineno for loop in loops), place.function) if loops and place else None
+
+
+def evaluating_loop(place: Place | None) -> tuple[ast.For, ast.AST] | None:
+    """Returns the innermost loop around a place, and the function (or module) that holds it."""
+    tree = _tree(place.file) if place is not None else None
+    if tree is None or place is None:
+        return None
+    loops = _loops(tree, place)
+    return (max(loops, key=lambda loop: loop.lineno), _function(tree, place.line) or tree) if loops else None

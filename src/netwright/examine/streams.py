@@ -3,10 +3,10 @@
 A batch that a network trains on is the last forward of its root with gradients before a backward that an optimizer's step
 follows. An evaluation pass is a run of forwards without gradients (or in evaluation mode, followed by no backward) over one
 set of examples: a new one begins with another loader or another iteration over it, another line of the user's code, or, where
-no loader is at work, another entry into no_grad or call of eval().
+no loader is at work, another call of eval().
 
 While nothing else is watched, a global forward hook is put up for a single forward, as often as a budget of time allows
-(a few milliseconds for every optimizer, then half a percent of the time that has gone by), and takes itself down again.
+(a few milliseconds for every optimizer, then 0.3 % of the time that has gone by), and takes itself down again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from netwright.examine.observation import Batch, EvaluationPass, Forward, Place,
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
 
-GRANT = 0.008  # seconds of looking for each optimizer
-SHARE = 0.005  # and of the time since the beginning
+GRANT = 0.006  # seconds of looking for each optimizer
+SHARE = 0.003  # and of the time since the beginning
 MOST_TRAINED = 40_000  # examples, of a whole run
 MOST_PASS = 4_096  # examples of one pass
 MOST_PASSES = 300
@@ -160,7 +160,7 @@ class Streams:
                 self.current.compared, self.current.compared_place = True, place
 
     def entered(self) -> None:
-        """no_grad was entered, or eval() called: another evaluation may begin."""
+        """eval() was called: another evaluation may begin."""
         self.entries += 1
 
     def _total(self, root: int, side: str, inputs: list[torch.Tensor], examples: list[int]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from netwright.examine import measure
@@ -289,7 +289,7 @@ class Trace(TorchFunctionMode):
         results = list(measure.tensors(out, 2))
         if not results and name not in LEAVING:
             return
-        if any(isinstance(entry, UninitializedTensorMixin) for entry in (*results, *args)):
+        if any(is_lazy(entry) for entry in (*results, *args)):
             return  # of a lazy layer: there are no sizes yet
         observer = self.observer
         observation = observer.observation
@@ -331,6 +331,7 @@ class Trace(TorchFunctionMode):
                 observer.guard(observer.intake_seen, op, args, kwargs)
             if results:
                 op.shape, op.dtype = tuple(results[0].shape), str(results[0].dtype)[6:]
+                observer.half = observer.half or (grad and op.dtype == "float16")
                 if deep and self.lap_measured < MOST_MEASURED_A_LAP and name not in QUIET:
                     self.lap_measured += 1
                     op.stats = measure.stats(results[0])

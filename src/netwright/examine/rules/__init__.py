@@ -137,7 +137,7 @@ def evidence(
 def rewrite(place: Place | None, change: Callable[[str], str | None]) -> str:
     """Returns the diff that changes the one line at a place, "" where it cannot be written.
 
-    `change` gets the line without its end and returns the new one, "" to delete it, None to leave it alone.
+    `change` gets the line without its end and returns the new one (or several), "" to delete it, None to leave it alone.
     """
     if place is None or not place.line:
         return ""
@@ -148,7 +148,7 @@ def rewrite(place: Place | None, change: Callable[[str], str | None]) -> str:
     new = change(old)
     if new is None or new == old:
         return ""
-    after = lines[: place.line - 1] + ([new + "\n"] if new else []) + lines[place.line :]
+    after = lines[: place.line - 1] + [row + "\n" for row in new.split("\n") if new] + lines[place.line :]
     name = place.file
     return "".join(difflib.unified_diff(lines, after, f"a/{name}", f"b/{name}", n=2))
 

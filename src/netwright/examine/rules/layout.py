@@ -297,7 +297,7 @@ def entries(observation: Observation) -> Iterator[Entry]:
             seen.add(forward.module)
             yield Entry(loss, examples, layouts, loader.sampler == "RandomSampler")
             continue
-        examples = _one_target_each(loss)
+        examples = _one_target_each(loss, forward.shape)
         if examples < 2:
             continue
         roots, shuffled = {}, False
@@ -332,12 +332,16 @@ def _from_loader(operand: Operand, examples: int, received: tuple[int, ...]) -> 
     )
 
 
-def _one_target_each(loss: Loss) -> int:
-    """Returns the number of examples if a loss has one target for each of them, else 0."""
+def _one_target_each(loss: Loss, received: tuple[int, ...]) -> int:
+    """Returns the number of examples if a loss has one target (or vector) for each of them, else 0.
+
+    A table of targets with another size of the input in it may have one for each step of each sequence.
+    """
     target, prediction = loss.target_shape, loss.prediction_shape
     if not target or not prediction or target[0] != prediction[0] or len(prediction) > 2:
         return 0
-    return target[0] if len(target) == 1 or target[1:] == (1,) or target == prediction else 0
+    vectors = target == prediction and target[-1] not in received[:-1]
+    return target[0] if len(target) == 1 or target[1:] == (1,) or vectors else 0
 
 
 def _told_by_size(shape: tuple[int, ...], examples: int) -> Batch | None:

@@ -23,7 +23,7 @@ RULE = Rule(
     example="DataLoader(train_set, batch_size=64)                  # wrong, if the set is sorted by class\n"
     "DataLoader(train_set, batch_size=64, shuffle=True)    # right",
     limits="Needs class labels in a loss of PyTorch, batches of at least 8, and two classes within the steps that are watched. "
-    "Silent on streams, on sequences of floating numbers in recurrent networks (time series), and where a class comes back.",
+    "Silent on streams, on real and generated batches in turn, on sequences of floating numbers in recurrent networks (time series), and where a class comes back.",
     explains=frozenset({"NW501", "NW504", "NW512", "NW205", "NW208"}),
 )
 PURE = 0.2  # of the variety that the same labels would have in a random order
@@ -40,7 +40,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
         raise NotObserved("no loss with class labels in batches of at least 8 was seen")
     first = batches[0][0]
     batches = [entry for entry in batches if entry[0].place == first.place]
-    if len(batches) < 6 or _series(observation):
+    if len(batches) < 6 or len({loss.step for loss, _ in batches}) < len(batches) or _series(observation):
         return
     total = [sum(column) for column in zip(*(_padded(counts, 1000) for _, counts in batches))]
     kinds = sum(count > 0 for count in total)
@@ -88,14 +88,17 @@ def _variety(counts: list[int]) -> float:
 def _blocks(batches: list[tuple[Loss, list[int]]]) -> bool:
     """Returns whether each class comes in one block: between neighbouring steps a class never comes back in an epoch."""
     order: list[int] = []
-    before, step = -1, -2
+    before, step, begun = -1, -2, 0
     for loss, counts in batches:
         main = counts.index(max(counts))
         if main not in order:
             order.append(main)
-        back = before >= 0 and loss.step - step <= 1 and order.index(main) < order.index(before)
+        back = before >= 0 and loss.step - step <= 4 and order.index(main) < order.index(before)
         if back and not (order.index(main) == 0 and order.index(before) == len(order) - 1):
             return False
+        if back and loss.step - begun < 5:  # real and generated examples in turn, not a new epoch
+            return False
+        begun = loss.step if back else begun
         before, step = main, loss.step
     return len(order) > 1
 

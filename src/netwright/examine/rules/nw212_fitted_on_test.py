@@ -49,7 +49,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         if test.count > 1.02 * len(held_out(observation, train.module)):
             continue  # training examples were evaluated as well, and not all of them are known
-        how = _standardised(train, test) or _ranged(train, test)
+        loaders = [entry.loader for entry in observation.trained if entry.module == train.module]
+        whole = max([observation.loaders[uid].examples for uid in loaders if uid >= 0], default=0)
+        how = _standardised(train, test, max(0, whole - train.count)) or _ranged(train, test)
         if how:
             seen = next((entry for entry in observation.passes if entry.module == train.module), None)
             yield evidence(
@@ -70,28 +72,35 @@ def _moments(count: int, sums: list[float], squares: list[float]) -> tuple[list[
     return means, deviations
 
 
-def _standardised(train: Totals, test: Totals) -> dict[str, float] | None:
+def _standardised(train: Totals, test: Totals, missing: int) -> dict[str, float] | None:
+    """Judges means and deviations; `missing` training examples were not read."""
     count = train.count + test.count
     both = [a + b for a, b in zip(train.sums, test.sums)]
     squares = [a + b for a, b in zip(train.squares, test.squares)]
     means, deviations = _moments(count, both, squares)
     alone, spread = _moments(train.count, train.sums, train.squares)
+    if missing > 0.1 * min(train.count, test.count):
+        return None
     sample = math.sqrt((count - 1) / count)  # torch and pandas divide by n - 1
+    slack = EXACT + 4 * missing / count
+    near = EXACT + 4 * math.sqrt(missing) / count  # a sum over the missing ones is of the order of their root
     exact = [
         number
         for number, (mean, deviation) in enumerate(zip(means, deviations))
-        if abs(mean) < EXACT
-        and min(abs(deviation - 1), abs(deviation - sample)) < EXACT
+        if abs(mean) < near
+        and min(abs(deviation - 1), abs(deviation - sample)) < slack
         and spread[number] > 0
     ]
-    off = [abs(alone[number]) for number in exact]
-    if len(exact) < 4 or len(exact) < 0.5 * len(means) or sorted(off)[len(off) // 2] < 20 * EXACT:
+    off = sorted(abs(alone[number]) for number in exact)
+    if len(exact) < max(4, 0.9 * len(means) if missing else 0.5 * len(means)):
         return None
-    return {
-        "features": len(exact),
-        "largest_mean_of_all": max(abs(means[number]) for number in exact),
-        "typical_mean_of_training": sorted(off)[len(off) // 2],
-    }
+    middle, largest = off[len(off) // 2], sorted(abs(means[number]) for number in exact)[len(exact) // 2]
+    expected = math.sqrt(
+        test.count / train.count / count
+    )  # how far the training part's means then lie from 0
+    if middle < max(20 * EXACT, 0.3 * expected) or middle < 3 * largest:
+        return None
+    return {"features": len(exact), "typical_mean_of_all": largest, "typical_mean_of_training": middle}
 
 
 def _ranged(train: Totals, test: Totals) -> dict[str, float] | None:

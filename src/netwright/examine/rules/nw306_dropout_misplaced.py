@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from netwright.examine.observation import PASSIVE, Forward, Observation, Op
 from netwright.examine.rules import NotObserved, evidence, percent, rewrite, without_call
@@ -79,7 +80,7 @@ def _on_the_output(observation: Observation) -> Iterator[Evidence]:
             step=loss.step,
             title=f"dropout sets {percent(share)} of the outputs to 0 right before the loss",
             fix="Move the dropout before the last layer.",
-            diff=rewrite(observation.where(made), lambda line, word=word: without_call(line, word)),
+            diff=rewrite(observation.where(made), partial(without_call, name=word)),
             harm="likely",
         )
         return

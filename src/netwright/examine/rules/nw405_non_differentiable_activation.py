@@ -104,11 +104,17 @@ def _parameters(observation: Observation, op: Op) -> set[int]:
 
 def _settled(observation: Observation, record: Backward, behind: set[int], moved: set[int]) -> bool:
     """Returns whether no other loss can be about to train the parameters that got nothing."""
-    if observation.ended or observation.step_count >= 2 * max(1, len(observation.optimizers)):
+    if observation.ended:
         return True
-    wanted = {uid for uid in observation.optimized() if observation.parameters[uid].requires_grad}
+    # Optimizers of networks that have not run yet (or belong to an earlier program) have no say.
+    ran = {parameter.uid for parameter in observation.parameters if parameter.module >= 0} | behind | moved
+    working = [set(entry.parameters) & ran for entry in observation.optimizers]
+    working = [entry for entry in working if entry]
+    if observation.step_count >= 2 * max(1, len(working)):
+        return True
+    wanted = {uid for entry in working for uid in entry if observation.parameters[uid].requires_grad}
     zero = {int(uid) for uid, size in record.gradients.items() if size == 0}
-    return len(observation.optimizers) == 1 and (wanted - behind <= moved or behind <= zero)
+    return len(working) == 1 and (wanted - behind <= moved or behind <= zero)
 
 
 def _evidence(

@@ -55,7 +55,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
         return
     lr = max(max(step.lr) for step in steps)
     worst = max(high, key=lambda uid: high[uid]) if high else None
-    first = mean(finite[:2])
+    first = finite[0]
     seen_at = next((step for step, value in curve if not value < 1.5 * max(first, 1e-3)), steps[-1].step)
     yield evidence(
         observation,
@@ -87,12 +87,12 @@ def _ratios(observation: Observation, steps: list[Step], *, after: int = 5) -> d
 
 
 def _gets_nowhere(values: list[float]) -> bool:
-    """Returns whether the loss ends where it began, or has stopped falling at more than half of that."""
+    """Returns whether the loss ends where it began, was thrown up on the way, or has stopped falling early."""
     quarter = max(5, len(values) // 4)
-    first, last = mean(values[:2]), mean(values[-quarter:])
+    first, last = values[0], mean(values[-quarter:])
     if first <= 0 or min(values) < 0:
         return False  # an objective that is not bounded below: its value says nothing
-    if last > 0.9 * first:
+    if last > 0.9 * first or (last > 0.4 * first and max(values[:50]) > 2.5 * first):
         return True
     return len(values) >= 80 and last > 0.5 * first and last > 0.97 * mean(values[-2 * quarter : -quarter])
 

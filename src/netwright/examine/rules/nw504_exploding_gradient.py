@@ -29,6 +29,7 @@ RULE = Rule(
     explains=frozenset({"NW701"}),
 )
 _JUMP = 100.0
+_HUGE = 1e4  # a norm that announces an overflow
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
@@ -38,15 +39,24 @@ def check(observation: Observation) -> Iterator[Evidence]:
         if optimizer.cls == "LBFGS":
             continue
         norms = _norms(observation, optimizer)
-        begin = max((norm for _, norm in norms[:3]), default=0.0)
-        for number in range(3, len(norms)):
+        for number in range(1, len(norms)):
             step, norm = norms[number]
             usual = median(size for _, size in norms[:number])
-            if norm < _JUMP * usual or norm < 10 * begin or not usual:
+            largest = max(size for _, size in norms[:number][:3])
+            if not math.isfinite(norm):
+                if norms[number - 1][1] < _HUGE:
+                    break  # not from size: a logarithm of 0, say
+            elif norm < _JUMP * usual or norm < 10 * largest:
                 continue
             before, after = _loss_around(observation, step)
             if after is None or not after > 2 * max(before, 1e-6):
                 continue
+            if (
+                any(clip.detail.get("fresh") for clip in observation.of_kind("clip"))
+                and math.isfinite(norm)
+                and norm < 10
+            ):
+                continue  # held by clipping
             backward = next((entry for entry in reversed(observation.backwards) if entry.step <= step), None)
             yield evidence(
                 observation,
@@ -70,15 +80,16 @@ def _norms(observation: Observation, optimizer: Optimizer) -> list[tuple[int, fl
     clips = any(event.detail.get("fresh") for event in observation.of_kind("clip"))
     if sum(1 for entry in observation.optimizers if entry.steps) == 1 and not clips:
         found += [(step, norm) for step, _, norm in observation.spikes]
-    return sorted((step, norm) for step, norm in found if norm > 0 and math.isfinite(norm))
+    return sorted((step, norm if math.isfinite(norm) else math.inf) for step, norm in found if norm != 0)
 
 
 def _loss_around(observation: Observation, step: int) -> tuple[float, float | None]:
     """Returns the usual loss before a step and the highest one shortly after it (infinite if it overflows)."""
     before = [
-        value for number, value in observation.curve if step - 20 <= number < step and math.isfinite(value)
+        value for number, value in observation.curve if step - 20 <= number <= step and math.isfinite(value)
     ]
     after = [value for number, value in observation.curve if step < number <= step + 5]
+    after += [value for number, value in observation.curve if number == step and not math.isfinite(value)]
     if not before or not after:
         return 0.0, None
     return median(before), math.inf if any(not math.isfinite(value) for value in after) else max(after)

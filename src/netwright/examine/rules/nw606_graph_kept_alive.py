@@ -31,7 +31,11 @@ _LEAST = 4
 def check(observation: Observation) -> Iterator[Evidence]:
     if observation.step_count < 8 and not observation.kept:
         raise NotObserved("fewer than 8 optimizer steps")
-    kept = [entry for entry in observation.kept if entry.graphs >= _LEAST and 2 * entry.graphs >= entry.steps]
+    kept = [
+        entry
+        for entry in observation.kept
+        if entry.graphs >= _LEAST and (entry.name or 2 * entry.graphs >= entry.steps)
+    ]
     if not kept:
         return
     found = max(kept, key=lambda entry: (bool(entry.name), entry.graphs))
