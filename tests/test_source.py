@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import NetwrightError
 from netwright.architectures import BinaryStep, activations, network, networks
+from netwright.errors import NetwrightError
 from netwright.source import (
     definitions,
     expression,

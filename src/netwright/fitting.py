@@ -235,7 +235,10 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
     seed_everything(recipe.train.seed)
     state = _begin(recipe, run.untrained_network(), data)
     if saved is not None:
-        state.load_state_dict(saved)
+        try:
+            state.load_state_dict(saved)
+        except CheckpointError as error:
+            raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
     _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
     return _train_and_test(run, state, data, quiet=quiet, examine=examine)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import CheckpointError, DataError, RunFolderError
+from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.recipe import Recipe
 from netwright.training.evaluation import evaluation_mode, outputs_of
 from netwright.training.losses import match_targets, to_probabilities
@@ -91,7 +91,17 @@ class Run:
     @cached_property
     def meaning(self) -> dict[str, Any]:
         """What inputs and outputs mean: shapes, classes, task, and the preparation's numbers."""
-        return self._read_json(MEANING)
+        meaning = self._read_json(MEANING)
+        wanted = ("name", "task", "classes", "input_shape", "num_outputs", "preparation")
+        missing = [key for key in wanted if key not in meaning]
+        if missing:
+            raise RunFolderError(f"{self.path / MEANING} lacks {', '.join(missing)}: was it changed by hand?")
+        classes = meaning["classes"]
+        if classes is not None and len(classes) != meaning["num_outputs"]:
+            raise RunFolderError(
+                f"{self.path / MEANING} has {len(classes)} classes, but num_outputs {meaning['num_outputs']}."
+            )
+        return meaning
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -168,7 +178,10 @@ class Run:
             weights = load(path.read_bytes())
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"the weights in {path} cannot be read: {error}") from None
-        check_weights_fit(module, weights)
+        try:
+            check_weights_fit(module, weights)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from None
         module.load_state_dict(weights)
 
     def test(self, data: Any = None) -> dict[str, Any]:
@@ -272,9 +285,12 @@ class Run:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{path} cannot be read ({error}): is {self.path} a whole run?") from None
+        if not isinstance(content, dict):
+            raise RunFolderError(f"{path} should hold a JSON object, not a {type(content).__name__}.")
+        return content
 
 
 def load_data(recipe: Recipe) -> Data:
@@ -282,6 +298,10 @@ def load_data(recipe: Recipe) -> Data:
     from netwright.data import load
 
     entries = recipe.data.model_dump(exclude={"source", "batch"})
+    if recipe.data.source is None:
+        raise RecipeError(
+            "the recipe names no data: give data.source, for example `data: {source: mnist}`, or a SOURCE."
+        )
     return load(recipe.data.source, seed=recipe.train.seed, **entries)
 
 

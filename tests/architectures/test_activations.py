@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import UnknownNameError
 from netwright.architectures import BinaryStep, activations
+from netwright.errors import UnknownNameError
 
 VALUES = torch.linspace(-3, 3, 25).reshape(5, 5)
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import NetworkError, UnknownNameError
 from netwright.architectures import activations, count_parameters, networks
 from netwright.architectures.builders import cnn, mlp
+from netwright.errors import NetworkError, UnknownNameError
 
 
 def kinds(network):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import NetworkError, UnknownNameError
 from netwright.architectures import network, networks
+from netwright.errors import NetworkError, UnknownNameError
 
 NETS = """
 import torch

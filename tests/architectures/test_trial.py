@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import NetworkError
 from netwright.architectures import network, try_on_example
+from netwright.errors import NetworkError
 
 EXAMPLE = torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
 

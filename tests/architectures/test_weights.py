@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.errors import NetworkError
 from netwright.architectures import count_parameters, weights_sha256
+from netwright.errors import NetworkError
 
 
 def test_checksum_is_the_contracts():

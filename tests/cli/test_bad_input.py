@@ -111,7 +111,7 @@ def test_an_unknown_name_is_answered_with_the_near_ones(netwright: Any, argument
         (("--set", "data.validation=1.5"), ("validation", "1.5")),
         (("--set", "data.validation=0.6", "--set", "data.test_share=0.6"), ("split", "validation")),
         (("--set", "data.test_share=-0.1"), ("test_share", "-0.1")),
-        (("--set", "data.validation=5000"), ("validation", "5000")),
+        (("--set", "data.validation=5000"), ("validation", "5,000")),
         (("--set", "data.unreadable=7"), ("unreadable", "7")),
         (("--set", "data.std=0"), ("std", "0")),
         (("--set", "data.mean=[0.1,0.2,0.3]"), ("mean", "3", "1")),

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from netwright.errors import NetworkError
 from netwright.architectures.activations import activations
+from netwright.errors import NetworkError
 from netwright.registry import Registry
 
 
@@ -41,6 +41,7 @@ def mlp(
     sizes = _sizes(hidden, "hidden")
     names = _one_each(activation, len(sizes), f"{len(sizes)} hidden layers")
     _check_dropout(dropout)
+    _check_switch(batch_norm, "batch_norm")
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(input_shape)
     for size, name in zip(sizes, names, strict=True):
@@ -95,6 +96,7 @@ def cnn(
     filters = _sizes(_filters(min(height, width)) if channels is None else channels, "channels")
     names = _one_each(activation, len(filters), f"{len(filters)} blocks")
     _check_dropout(dropout)
+    _check_switch(batch_norm, "batch_norm")
     layers: list[nn.Module] = []
     for size, name in zip(filters, names, strict=True):
         layers.append(nn.Conv2d(depth, size, 3, padding=1, bias=not batch_norm))
@@ -152,3 +154,8 @@ def _one_each(activation: Any, count: int, places: str) -> list[str]:
 def _check_dropout(dropout: Any) -> None:
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise NetworkError(f"`dropout` expects a share from 0 up to, not including, 1; got {dropout!r}")
+
+
+def _check_switch(value: Any, option: str) -> None:
+    if not isinstance(value, bool):
+        raise NetworkError(f"`{option}` expects true or false; got {value!r}")

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from netwright.errors import NetworkError
 from netwright.architectures.builders import networks
 from netwright.architectures.trial import try_on_example
 from netwright.architectures.user_file import is_file_reference, load_object, where
+from netwright.errors import NetworkError
 from netwright.registry import check_options, option_names
 
 _SHAPES = ("input_shape", "num_outputs")

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import NetworkError
 from netwright.architectures.user_file import where
+from netwright.errors import NetworkError
 
 
 def try_on_example(

@@ -11,7 +11,7 @@ from netwright.cli.arguments import RunFolder, say
 
 
 def register(app: typer.Typer) -> None:
-    app.command("eject", no_args_is_help=True)(eject)
+    app.command("eject")(eject)
 
 
 def eject(

@@ -11,7 +11,7 @@ from netwright.cli.arguments import AsJson, Quiet, print_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("fit", no_args_is_help=True)(fit)
+    app.command("fit")(fit)
 
 
 def fit(
@@ -24,9 +24,11 @@ def fit(
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="adam, sgd, muon, ...")] = None,
     loss: Annotated[str | None, typer.Option(metavar="NAME", help="cross-entropy, nll, mse, ...")] = None,
     lr: Annotated[str | None, typer.Option(metavar="RATE", help="The learning rate, or 'find'.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Examples a batch.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides the split, the weights and the order.")] = None,
+    epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training part.")] = None,
+    batch: Annotated[str | None, typer.Option(metavar="N", help="Examples a batch.")] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Decides the split, the weights and the order.")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="32, bf16-mixed or fp16-mixed.")
     ] = None,
@@ -40,9 +42,11 @@ def fit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any recipe entry; repeatable.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most N examples of each part: a quick trial.")] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="N", help="At most N examples of each part: a quick trial.")
+    ] = None,
     overfit: Annotated[
-        int | None, typer.Option(help="Learn N examples by heart: can the network learn at all?")
+        str | None, typer.Option(metavar="N", help="Learn N examples by heart: can the network learn at all?")
     ] = None,
     no_examine: Annotated[
         bool, typer.Option("--no-examine", help="Do not look for faults before and while it trains.")

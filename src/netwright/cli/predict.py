@@ -16,7 +16,7 @@ from netwright.errors import DataError
 
 
 def register(app: typer.Typer) -> None:
-    app.command("predict", no_args_is_help=True)(predict)
+    app.command("predict")(predict)
 
 
 def predict(

@@ -9,7 +9,7 @@ from netwright.cli.fit import show
 
 
 def register(app: typer.Typer) -> None:
-    app.command("resume", no_args_is_help=True)(resume)
+    app.command("resume")(resume)
 
 
 def resume(run: RunFolder, as_json: AsJson = False, quiet: Quiet = False) -> None:

@@ -10,7 +10,7 @@ from netwright.cli.arguments import AsJson, RunFolder, print_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("test", no_args_is_help=True)(test)
+    app.command("test")(test)
 
 
 def test(

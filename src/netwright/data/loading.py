@@ -74,6 +74,7 @@ def load(
         source, targets, size=size, unreadable=unreadable, preparation=preparation, classes=classes
     )
     found.name = name or found.name
+    _check_alike(found)
     if classes is not None:
         _match_classes(found, tuple(str(entry) for entry in classes))
     if isinstance(test, (int, float)):

@@ -46,7 +46,10 @@ class Preparation(nn.Module):
         self._spread = bool((self.std != 1).any())
 
     def _column(self, name: str, numbers: Sequence[float]) -> Tensor:
-        column = torch.tensor(list(numbers), dtype=torch.float32)
+        try:
+            column = torch.tensor(list(numbers), dtype=torch.float32)
+        except (TypeError, ValueError):
+            raise DataError(f"preparation: expected {name} as a list of numbers, came {numbers!r}") from None
         if column.dim() != 1 or len(column) not in (1, self.shape[0]) or not bool(column.isfinite().all()):
             raise DataError(
                 f"preparation: expected {name} as 1 or {self.shape[0]} finite numbers "
@@ -101,7 +104,9 @@ class Preparation(nn.Module):
             raise DataError(f"preparation: expected kind {' or '.join(kinds)}, came {kind!r}")
         try:
             return kinds[kind](**entries)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"preparation: cannot be read back ({error})") from None
 
     def read(self, source: Any, *, where: str | None = None) -> Tensor:

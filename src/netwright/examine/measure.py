@@ -311,7 +311,7 @@ def underflow(gradients: list[Tensor]) -> tuple[float, float, int]:
 # -- integers --------------------------------------------------------------------------------------------------------
 
 #: Operations whose result can be an integer tensor that has lost something.
-WHOLE = frozenset("floordiv div to type type_as long int short byte char tensor as_tensor add sub rsub mul neg setitem".split())
+WHOLE = frozenset(["floordiv", "div", "to", "type", "type_as", "long", "int", "short", "byte", "char", "tensor", "as_tensor", "add", "sub", "rsub", "mul", "neg", "setitem"])
 _NARROW = (torch.uint8, torch.int8, torch.int16)
 
 
@@ -352,7 +352,7 @@ def lost(name: str, args: tuple[Any, ...], out: Any, *, inplace: bool) -> float 
 def _cut_off(values: Any, result: Tensor) -> float | None:
     import numpy as np
 
-    if isinstance(values, (list, tuple)) and result.numel() > SAMPLE or isinstance(values, (int, float)):
+    if (isinstance(values, (list, tuple)) and result.numel() > SAMPLE) or isinstance(values, (int, float)):
         return None
     table = np.asarray(values)
     if table.dtype.kind != "f" or not table.size:

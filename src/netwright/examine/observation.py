@@ -171,6 +171,7 @@ class Loader:
     place: Place | None = None  #: where it was iterated over first
     built: Place | None = None  #: where it was constructed
     indices: str = ""  #: digest of a Subset's indices, "" if it is not a Subset
+    replicas: int = 1  #: processes among which a DistributedSampler divides the examples
     passes: int = 0  #: times that an iteration over it began
     begun: int = 0  #: batches before the latest of these began
     ended: int = 0  #: times that it ran to its end
@@ -405,6 +406,7 @@ class Evaluation:
     loader: int = -1  #: uid of the loader whose batches it saw
     exported: bool = False  #: outputs left torch (numpy, tolist, item)
     complete: bool = False  #: a backward followed, or the program ended normally
+    reduced: bool = False  #: numbers were exchanged with other processes (all_reduce, all_gather, ...)
 
 
 @dataclass(slots=True)
@@ -474,7 +476,10 @@ class Batch:
     indices: list[int] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)  #: fingerprints of the first tensor's examples
     targets: list[int] = field(default_factory=list)  #: and of all other tensors'
-    drawn: bool = False  #: random numbers were drawn while it was made, in this process
+    drawn: dict[str, int] = field(
+        default_factory=dict
+    )  #: torch, numpy, python -> digest of the generator's state afterwards, if it drew while the batch was made
+    seeded: Place | None = None  #: where a seed, always the same one, was set while it was made
 
 
 @dataclass(slots=True)

@@ -79,6 +79,11 @@ MOST_SPIKES = 32
 MOST_ALIVE = 4  # graphs of steps that are over, before it is asked who keeps them
 MOST_INTAKES = 60  # of one layer
 
+COLLECTIVES = (
+    "all_reduce", "reduce", "all_gather", "gather", "all_gather_into_tensor", "all_gather_object", "gather_object",
+    "all_reduce_coalesced", "all_gather_coalesced", "reduce_scatter", "reduce_scatter_tensor", "all_to_all", "send", "isend",
+)  # fmt: skip
+
 _compiling: Callable[[], bool] = torch.compiler.is_compiling
 
 
@@ -157,6 +162,7 @@ class Observer:
         self._shapes: list[tuple[int, ...]] = []
         self._random_seen: dict[str, Any] = {}
         self._random_at_index: Any = None
+        self._fetching = False
         self._random_drawn: dict[str, bool] = {}
         self._nan_checked = False
         self._spent = 0.0
@@ -379,6 +385,10 @@ class Observer:
                         wrap(base, "_next_index", self._around_next_index)
         for owner, name in _seeders():
             wrap(owner, name, lambda original: self._around(original, "seed"))
+        distributed = sys.modules.get("torch.distributed")
+        for name in COLLECTIVES:
+            if distributed is not None and hasattr(distributed, name):
+                wrap(distributed, name, self._around_collective)
         register = torch_optimizer.register_optimizer_step_pre_hook
         self._handles.append(register(self._before_step))
         self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after_step))
@@ -386,6 +396,8 @@ class Observer:
     def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             if not self.recording or self.muted or _compiling():
+                if kind == "seed" and self._fetching and self.recording:
+                    self.guard(self.streams.seed_inside, args)
                 return original(*args, **kwargs)
             counts = self.observation.counts
             if kind == "zero_grad":
@@ -784,7 +796,8 @@ class Observer:
             return
         step = self.observation.step_count
         old = {id(token) for born, entry in self._tokens if born <= step - 3 and (token := entry()) is not None}
-        frames, frame = [], sys._getframe(1)
+        frames: list[Any] = []
+        frame = sys._getframe(1)
         while frame.f_back is not None and len(frames) < 12:
             frame = frame.f_back
             if self.places.kind(frame.f_code) == USER:
@@ -1213,6 +1226,14 @@ class Observer:
                     forward.followed = "backward"
         self._set_level(level)
 
+    def _around_collective(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def collective(*args: Any, **kwargs: Any) -> Any:
+            if self.recording and self._evaluation is not None:
+                self._evaluation.reduced = True
+            return original(*args, **kwargs)
+
+        return collective
+
     def _around_loader_init(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:
             original(loader, *args, **kwargs)
@@ -1276,6 +1297,11 @@ class Observer:
             bool(loader.drop_last),
             getattr(loader.collate_fn, "__name__", "") == "default_collate",
         )
+        sampler = getattr(loader, "sampler", None)
+        inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+        for entry in (sampler, inner):
+            if isinstance(getattr(entry, "num_replicas", None), int):
+                record.replicas = max(record.replicas, entry.num_replicas)
         record.place = self.places.here(4)
         built = self._built.get(id(loader))
         record.built = built[1] if built is not None and built[0]() is loader else None
@@ -1299,6 +1325,8 @@ class Observer:
             number = record.batches - record.begun
             watched = record.passes <= PASSES_WATCHED and number < BATCHES_WATCHED
             idle = self.level == IDLE and not watched
+            self._fetching = watched
+            self.streams.seeds.clear()
             began = time.perf_counter()
             self._mode_off()
             try:
@@ -1308,6 +1336,7 @@ class Observer:
                 self.guard(self._loader_ended, uid)
                 raise
             finally:
+                self._fetching = False
                 self._mode_on()
             if watched:
                 self.guard(self.streams.fetched, uid, iterator, batch, number, self._random_at_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import site
 import sys
@@ -111,3 +112,19 @@ class Places:
             while frame is not None and self.kind(frame.f_code) != USER:
                 frame = frame.f_back
         return self.place(frame)
+
+
+def variables(frame: FrameType) -> dict[str, object]:
+    """Returns a copy of a frame's local variables that leaves nothing behind.
+
+    Before Python 3.13 a function's frame keeps what `f_locals` returned, and with it every value, until the function ends;
+    so it is emptied again, and a function that calls `locals()`, which is the same dictionary, is left alone.
+    """
+    optimized = bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED)
+    if optimized and "locals" in frame.f_code.co_names:
+        return {}
+    held = frame.f_locals
+    copied = dict(held)
+    if optimized and isinstance(held, dict):
+        held.clear()
+    return copied

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from netwright.examine.places import variables
+
 MOST_LINES = 5_000
 _ORDERED = frozenset({"list", "tuple", "enumerate", "fromkeys"})
 
@@ -26,7 +28,7 @@ def set_orders(frames: list[FrameType]) -> list[tuple[str, int, str]]:
         values: dict[str, Any] = {}
         for frame in frames:
             if frame.f_code.co_filename == file:
-                values = {**frame.f_globals, **frame.f_locals, **values}
+                values = {**frame.f_globals, **variables(frame), **values}
         try:
             tree = ast.parse("".join(lines))
         except (SyntaxError, ValueError):

@@ -50,6 +50,7 @@ class Streams:
         self._ready: list[TrainedBatch] = []
         self._sites: dict[int, Any] = {}  # of the latest forward in evaluation mode with gradients
         self._roots: set[int] = set()
+        self.seeds: list[tuple[Any, Place | None]] = []  # set while the batch under way was made
         self._sums: dict[
             tuple[int, str], tuple[Any, list[torch.Tensor]]
         ] = {}  # marks, and sums of the features
@@ -297,11 +298,22 @@ class Streams:
         made = Batch(
             self.observer.tick(), self.observer.observation.step_count, loader, record.passes, number
         )
-        made.indices, made.drawn = mine, random_before not in (None, self.observer.random_states())
+        made.indices = mine
+        if random_before is not None:
+            after = self.observer.random_states()
+            made.drawn = {name: state for name, state in after.items() if state != random_before.get(name)}
+        if len(self.seeds) > 1 and len({value for value, _ in self.seeds}) == 1:
+            made.seeded = self.seeds[0][1]
         made.inputs = measure.fingerprints(inputs[:1])[: len(mine)]
         made.targets = measure.fingerprints(inputs[1:])[: len(mine)] if len(inputs) > 1 else []
         self._batch_examples += len(mine)
         self.observer.observation.batches.append(made)
+
+    def seed_inside(self, args: tuple[Any, ...]) -> None:
+        """A seed is set while a loader makes a batch."""
+        if len(self.seeds) < 64:
+            value = args[0] if args and isinstance(args[0], (int, float, str)) else None
+            self.seeds.append((value, self.observer.places.here(3)))
 
     def pass_ended(self, iterator: Any) -> None:
         self._indices.pop(id(iterator), None)

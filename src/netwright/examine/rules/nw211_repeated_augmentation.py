@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Batch, Event, Loader, Observation
+from netwright.examine.observation import Batch, Event, Loader, Observation, Place
 from netwright.examine.rules import NotObserved, evidence
 from netwright.examine.rules.nw209_augmented_evaluation import compared
 from netwright.finding import Evidence, Rule
@@ -34,13 +34,27 @@ def check(observation: Observation) -> Iterator[Evidence]:
         raise NotObserved("the training examples are made in worker processes")
     for loader in trained:
         batches = [batch for batch in observation.batches if batch.loader == loader.uid and batch.inputs]
-        seed = _seed_between(observation, batches)
-        drawn = {batch.number for batch in batches if batch.drawn}
-        if seed is None or len(drawn) < 2:
+        inside = [batch for batch in batches if batch.seeded is not None]
+        same, other, _ = compared(inside)
+        if len(inside) == len(batches) and same >= 8 and not other:
+            yield _evidence(observation, loader, inside[0].seeded, inside[0].step, {"examples_equal": same})
             continue
-        same, other, _ = compared([batch for batch in batches if batch.number in drawn])
-        if same >= 8 and not other:
-            yield _evidence(observation, loader, seed, same)
+        seed = _seed_between(observation, batches)
+        alike = _alike(batches)
+        if seed is not None and alike:
+            yield _evidence(observation, loader, seed.place, seed.step, {"batches_with_equal_draws": alike})
+
+
+def _alike(batches: list[Batch]) -> int:
+    """Returns how many batches of a later pass leave the generators that they drew from as in the first pass; 0 if one does not."""
+    first = {batch.batch: batch.drawn for batch in batches if batch.number == 1 and batch.drawn}
+    later = [batch for batch in batches if batch.number > 1 and batch.batch in first]
+    equal = [
+        batch
+        for batch in later
+        if any(first[batch.batch].get(name) == state for name, state in batch.drawn.items())
+    ]
+    return len(equal) if len(equal) == len(later) else 0
 
 
 def _seed_between(observation: Observation, batches: list[Batch]) -> Event | None:
@@ -55,15 +69,17 @@ def _seed_between(observation: Observation, batches: list[Batch]) -> Event | Non
     return next((event for event in later if event.place in before), None)
 
 
-def _evidence(observation: Observation, loader: Loader, seed: Event, same: int) -> Evidence:
+def _evidence(
+    observation: Observation, loader: Loader, place: Place | None, step: int, seen: dict[str, int]
+) -> Evidence:
     return evidence(
         observation,
-        seed.place,
-        seen={"examples_compared": same, "same_in_both_epochs": same, "dataset": loader.dataset},
-        expected={"same_in_both_epochs": 0},
+        place,
+        seen={**seen, "dataset": loader.dataset},
+        expected=dict.fromkeys(seen, 0),
         layer=-1,
-        step=seed.step,
-        title=f"all {same} examples compared are augmented in the same way in two epochs: a seed is set again in each",
+        step=step,
+        title=f"each epoch draws the same random numbers for the examples of {loader.dataset}: a seed is set again and again",
         harm="measured",
     )
 

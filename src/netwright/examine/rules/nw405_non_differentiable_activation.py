@@ -107,7 +107,7 @@ def _settled(observation: Observation, record: Backward, behind: set[int], moved
     if observation.ended:
         return True
     # Optimizers of networks that have not run yet (or belong to an earlier program) have no say.
-    ran = {parameter.uid for parameter in observation.parameters if parameter.module >= 0} | behind | moved
+    ran = {parameter.uid for parameter in observation.parameters if parameter.module >= 0} | behind
     working = [set(entry.parameters) & ran for entry in observation.optimizers]
     working = [entry for entry in working if entry]
     if observation.step_count >= 2 * max(1, len(working)):
