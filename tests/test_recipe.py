@@ -76,7 +76,7 @@ def test_unknown_entries_are_answered_with_the_near_ones(entry: str, near: str) 
 def test_files_that_are_no_recipe(tmp_path: Path, text: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match="r.yaml"):
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
         Recipe.read(path)
     with pytest.raises(RecipeError, match="no recipe file"):
         Recipe.read(tmp_path / "none.yaml")

@@ -38,7 +38,9 @@ def spread(numbers: list[float], digits: int = 2) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tutorial-python", help="the Python of an environment with torchvision")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=3)
@@ -54,14 +56,19 @@ def main() -> None:
     print("| | seconds an epoch | times the whole-tensor loop | validation accuracy | peak memory, MB |")
     print("|---|---|---|---|---|")
     for name, runs in results.items():
-        ratios = [run["seconds"] / other["seconds"] for run, other in zip(runs, results["whole_tensors"], strict=True)]
+        ratios = [
+            run["seconds"] / other["seconds"]
+            for run, other in zip(runs, results["whole_tensors"], strict=True)
+        ]
         print(
             f"| {TITLES[name]} | {spread([run['seconds'] for run in runs])} | {spread(ratios)} "
             f"| {spread([run['accuracy'] for run in runs], 4)} | {spread([run['peak_mb'] for run in runs], 0)} |"
         )
     if "tutorial_loop" in results:
         pairs = zip(results["tutorial_loop"], results["netwright_fit"], strict=True)
-        print(f"\nThe tutorial loop takes {spread([a['seconds'] / b['seconds'] for a, b in pairs])} times as long as netwright fit.")
+        print(
+            f"\nThe tutorial loop takes {spread([a['seconds'] / b['seconds'] for a, b in pairs])} times as long as netwright fit."
+        )
     print(f"\nMedian (smallest to largest) of {options.rounds} rounds of {options.epochs} epochs.")
 
 

@@ -16,8 +16,12 @@ epochs = int(sys.argv[1])
 torch.manual_seed(0)
 
 folder = pathlib.Path(os.environ["NETWRIGHT_DATA"]) / "mnist"
-images = np.frombuffer(gzip.open(folder / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16)
-labels = np.frombuffer(gzip.open(folder / "train-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)
+images = np.frombuffer(
+    gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+)
+labels = np.frombuffer(
+    gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
+)
 x_all = torch.tensor(images).reshape(-1, 784).float().div_(255).sub_(0.1307).div_(0.3081)
 y_all = torch.tensor(labels).long()
 x_train, y_train, x_validation, y_validation = x_all[:54_000], y_all[:54_000], x_all[54_000:], y_all[54_000:]

@@ -75,6 +75,21 @@ def test_a_mode_of_the_program_may_outlive_or_underlie_the_watching() -> None:
     assert findings.notes == [] and torch._C._len_torch_function_stack() == 0
 
 
+def test_older_optimizers_count_if_they_hold_what_runs() -> None:
+    stale = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    body, head = nn.Linear(4, 4), nn.Linear(4, 3)
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (body, head)]
+    with examine() as findings:
+        for _ in range(3):
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            F.cross_entropy(head(body(torch.randn(8, 4))), torch.randint(0, 3, (8,))).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    assert len(findings.observation.optimizers) == 2 and stale is not None
+    assert findings.codes("error") == []
+
+
 def test_no_tensor_is_kept_alive() -> None:
     import gc
     import weakref

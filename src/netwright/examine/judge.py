@@ -80,7 +80,10 @@ class Judge:
         serious = {finding.code for finding in found if finding.level != "advice"}
         kept = _attach(
             found,
-            {code: entry.rule.explains | (_LAST if code in serious else set()) for code, entry in rules.items()},
+            {
+                code: entry.rule.explains | (_LAST if code in serious else set())
+                for code, entry in rules.items()
+            },
         )
         codes = {finding.code for finding in kept}
         self.attached = [finding for finding in found if finding.code not in codes]

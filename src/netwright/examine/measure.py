@@ -230,7 +230,9 @@ def norms(group: list[Tensor]) -> list[float]:
     """Returns the Euclidean norm of each tensor, with one transfer from the device."""
     found: list[float] = []
     readable = [plain(tensor) for tensor in group]
-    if group and all(entry is not None and entry.dtype == torch.float32 and entry.is_cpu for entry in readable):
+    if group and all(
+        entry is not None and entry.dtype == torch.float32 and entry.is_cpu for entry in readable
+    ):
         return torch.stack(torch._foreach_norm(readable)).tolist()  # type: ignore[arg-type]
     usable = [
         entry.float() if not entry.is_floating_point() else entry for entry in readable if entry is not None
@@ -276,13 +278,20 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
     rows = rows[:: max(1, rows.numel() // (4 * SAMPLE))].float()
     low, high = torch.aminmax(rows, dim=0)
     var, mean = torch.var_mean(rows, dim=0, correction=0)
-    record.low, record.high, record.mean, record.std = low.tolist(), high.tolist(), mean.tolist(), var.sqrt().tolist()
+    record.low, record.high, record.mean, record.std = (
+        low.tolist(),
+        high.tolist(),
+        mean.tolist(),
+        var.sqrt().tolist(),
+    )
     record.typical = rows.abs().median(0).values.tolist()
     record.zeros = (rows == 0).float().mean(0).tolist()
     record.integral = bool((rows == rows.round()).all())
     if float(low.min()) >= 0 and 0 < float(high.max()) <= 1.001 / 255:
         steps = rows * 65_025
-        record.twice = bool((steps - steps.round()).abs().max() < 0.02) and bool((steps.round() % 255 != 0).any())
+        record.twice = bool((steps - steps.round()).abs().max() < 0.02) and bool(
+            (steps.round() % 255 != 0).any()
+        )
     return True
 
 
@@ -311,7 +320,28 @@ def underflow(gradients: list[Tensor]) -> tuple[float, float, int]:
 # -- integers --------------------------------------------------------------------------------------------------------
 
 #: Operations whose result can be an integer tensor that has lost something.
-WHOLE = frozenset(["floordiv", "div", "to", "type", "type_as", "long", "int", "short", "byte", "char", "tensor", "as_tensor", "add", "sub", "rsub", "mul", "neg", "setitem"])
+WHOLE = frozenset(
+    [
+        "floordiv",
+        "div",
+        "to",
+        "type",
+        "type_as",
+        "long",
+        "int",
+        "short",
+        "byte",
+        "char",
+        "tensor",
+        "as_tensor",
+        "add",
+        "sub",
+        "rsub",
+        "mul",
+        "neg",
+        "setitem",
+    ]
+)
 _NARROW = (torch.uint8, torch.int8, torch.int16)
 
 
@@ -327,7 +357,12 @@ def lost(name: str, args: tuple[Any, ...], out: Any, *, inplace: bool) -> float 
     (0.666..., 0.666...)
     """
     result = plain(args[0] if name == "setitem" and args else out)
-    if result is None or result.dtype.is_floating_point or result.dtype.is_complex or result.dtype == torch.bool:
+    if (
+        result is None
+        or result.dtype.is_floating_point
+        or result.dtype.is_complex
+        or result.dtype == torch.bool
+    ):
         return None
     first = args[0] if args else None
     if name in ("tensor", "as_tensor") and not isinstance(first, Tensor):
@@ -341,7 +376,9 @@ def lost(name: str, args: tuple[Any, ...], out: Any, *, inplace: bool) -> float 
         return None
     if given.is_floating_point():
         whole = sample(given)
-        return None if name in ("add", "sub", "rsub", "mul") else float((whole != whole.trunc()).float().mean())
+        return (
+            None if name in ("add", "sub", "rsub", "mul") else float((whole != whole.trunc()).float().mean())
+        )
     if name in ("floordiv", "div"):
         return _remainders(given, other) if not inplace else None
     if name in ("add", "sub", "rsub", "mul", "neg") and result.dtype in _NARROW:
@@ -459,7 +496,11 @@ def measure_loss(record: Loss, arguments: dict[str, Any]) -> None:
 
 def _measure_binary(record: Loss, prediction: Tensor | None, target: Tensor) -> None:
     """Counts labels and answers where there is one output for each example."""
-    if prediction is None or prediction.numel() != target.numel() or target.numel() != len(target.reshape(-1, 1)):
+    if (
+        prediction is None
+        or prediction.numel() != target.numel()
+        or target.numel() != len(target.reshape(-1, 1))
+    ):
         return
     if target.dim() < 1 or target.numel() != len(target) or not record.integral or record.distinct > 2:
         return

@@ -177,7 +177,9 @@ class Loader:
     ended: int = 0  #: times that it ran to its end
     batches: int = 0
     trained: int = 0  #: batches that were followed by a backward before the next batch
-    waited: float = 0.0  #: seconds spent in next() while nothing else was watched, the first batch of each pass left out
+    waited: float = (
+        0.0  #: seconds spent in next() while nothing else was watched, the first batch of each pass left out
+    )
     spanned: float = 0.0  #: seconds from one batch to the next, of the same batches
     waited_batches: int = 0
     overlaps: dict[str, float] = field(
@@ -291,7 +293,9 @@ class Layer:
     gave: Stats | None = None
     dead: float | None = None  #: share of units (features, channels) whose output is 0 for the whole batch
     saturated: float | None = None  #: share of values of a sigmoid or tanh with a derivative under 0.01
-    before: int = -1  #: index of the function (F.relu, torch.tanh) whose result it received: these two are of that result
+    before: int = (
+        -1
+    )  #: index of the function (F.relu, torch.tanh) whose result it received: these two are of that result
 
 
 @dataclass(slots=True)
@@ -342,7 +346,9 @@ class Backward:
     piled: int = 0  #: of these, the ones whose gradient a step had already used
     moved: bool = False  #: parameters changed since the last backward without an optimizer's step
     shares: int = -1  #: in deep steps: order of an earlier backward through a part of the same graph
-    along: float | None = None  #: if they did: cosine between the change and the gradient of the last backward
+    along: float | None = (
+        None  #: if they did: cosine between the change and the gradient of the last backward
+    )
     gradients: dict[str, float] = field(
         default_factory=dict
     )  #: uid of a parameter -> norm of its gradient afterwards
@@ -350,7 +356,9 @@ class Backward:
         default_factory=list
     )  #: uids of trainable parameters without a gradient afterwards
     half: bool = False  #: float16 took part in the graph; then:
-    underflow: float = 0.0  #: share of values of weights' gradients that are 0 in rows and columns that are not all 0
+    underflow: float = (
+        0.0  #: share of values of weights' gradients that are 0 in rows and columns that are not all 0
+    )
     subnormal: float = 0.0  #: share of the others that are too small for a normal float16 (below 6.1e-5)
     vanished: int = 0  #: weights whose whole gradient is 0
     alive: int = 0  #: steps, at least three ago, of whose graph something is still alive
@@ -444,7 +452,9 @@ class EvaluationPass:
     count: int = 0  #: examples
     sizes: list[int] = field(default_factory=list)  #: how many of `examples` came with each forward
     examples: list[int] = field(default_factory=list)  #: fingerprints in their order, at most 4,096
-    bits: float = 0.0  #: how many different examples there can be, as a power of 2 (whole numbers); 1000: no bound
+    bits: float = (
+        0.0  #: how many different examples there can be, as a power of 2 (whole numbers); 1000: no bound
+    )
     compared: bool = False  #: outputs were compared with something
     compared_place: Place | None = None
     exported: bool = False  #: outputs left torch
@@ -571,7 +581,9 @@ class Observation:
         default_factory=dict
     )  #: torch, numpy, python -> seeded, drawn
     ended: str = ""  #: "", end, stopped, signal, exit, crash
-    hash_seed: str = ""  #: PYTHONHASHSEED of the process, "" if the order of sets of strings changes from run to run
+    hash_seed: str = (
+        ""  #: PYTHONHASHSEED of the process, "" if the order of sets of strings changes from run to run
+    )
     blind: list[str] = field(default_factory=list)  #: what could not be observed, and why
 
     # -- looking things up ---------------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ class Observer:
         self._used: dict[int, tuple[int, int]] = {}
         self._piled: set[int] = set()
         self._measured: set[int] = set()
+        self._elders: list[weakref.ref[Any]] = []
         self._sums: dict[int, float] = {}
         self._stepped = True
         self._pending: list[tuple[int, Tensor, float]] = []
@@ -149,7 +150,9 @@ class Observer:
         self._forward: Forward | None = None
         self._last_forward: dict[int, Forward] = {}
         self._layers_seen: set[int] = set()
-        self._after_function: dict[int, int] = {}  # uid of a layer -> index of the activation function before it
+        self._after_function: dict[
+            int, int
+        ] = {}  # uid of a layer -> index of the activation function before it
         self._intakes: dict[Any, int] = {}
         self._examples = {True: 0, False: 0}
         self._last_loader = -1
@@ -486,7 +489,9 @@ class Observer:
             else:
                 fresh += 1
         owners = [one.uid for one in observation.optimizers if uids & set(one.parameters)]
-        waiting = max((observation.backward_count - self._backwards_at.get(uid, 0) for uid in owners), default=0)
+        waiting = max(
+            (observation.backward_count - self._backwards_at.get(uid, 0) for uid in owners), default=0
+        )
         self.event(
             "clip",
             place,
@@ -556,7 +561,12 @@ class Observer:
         step, loss = observation.step_count, args[0] if args else None
         if step < 100 or not step % 8 or observation.backward_count == 99 or self.trace.standing:
             return False
-        if self._evaluation is not None or self._evaluation_hint or streams.current is not None or streams._pending:
+        if (
+            self._evaluation is not None
+            or self._evaluation_hint
+            or streams.current is not None
+            or streams._pending
+        ):
             return False
         if type(loss) is not Tensor or not loss.is_cpu or loss.dim():
             return False
@@ -590,7 +600,11 @@ class Observer:
                 if len(curve) < 5_000 or observation.backward_count % 16 == 0:
                     curve.append((step, value))
                 size = abs(value)
-                if self.level == IDLE and size > 5 * self._usual_loss and len(observation.spikes) < MOST_SPIKES:
+                if (
+                    self.level == IDLE
+                    and size > 5 * self._usual_loss
+                    and len(observation.spikes) < MOST_SPIKES
+                ):
                     self._spike = (step, value)
                 self._usual_loss += 0.1 * (size - self._usual_loss)
                 if not math.isfinite(value) and not self._nan_checked:
@@ -723,6 +737,8 @@ class Observer:
 
     def _measure_gradients(self, record: Backward) -> None:
         observation = self.observation
+        if self._elders:
+            self._adopt_elders()
         living = list(self._trainable())
         held = [(uid, grad) for uid, parameter in living if (grad := parameter.grad) is not None]
         sizes = measure.norms([grad for _, grad in held])
@@ -795,7 +811,9 @@ class Observer:
         if record.alive < MOST_ALIVE:
             return
         step = self.observation.step_count
-        old = {id(token) for born, entry in self._tokens if born <= step - 3 and (token := entry()) is not None}
+        old = {
+            id(token) for born, entry in self._tokens if born <= step - 3 and (token := entry()) is not None
+        }
         frames: list[Any] = []
         frame = sys._getframe(1)
         while frame.f_back is not None and len(frames) < 12:
@@ -807,9 +825,16 @@ class Observer:
         kept = Kept(self.tick(), step, record.alive, step - 2)
         if found is not None:
             code = found.code
-            kept.name, kept.kind, kept.tensors, kept.scalar = found.name, found.kind, found.tensors, found.scalar
+            kept.name, kept.kind, kept.tensors, kept.scalar = (
+                found.name,
+                found.kind,
+                found.tensors,
+                found.scalar,
+            )
             whole = code.co_name == "<module>" or "." in found.name
-            kept.place = Place(self.places.shown(code.co_filename), 1 if whole else code.co_firstlineno, code.co_name)
+            kept.place = Place(
+                self.places.shown(code.co_filename), 1 if whole else code.co_firstlineno, code.co_name
+            )
         self.observation.kept.append(kept)
 
     def _birth(self, loss: Tensor) -> None:
@@ -851,7 +876,9 @@ class Observer:
                 for name in dir(node)
                 if name.startswith("_saved_") and isinstance(value := _attribute(node, name), Tensor)
             }
-            bad = {name: value for name, value in saved.items() if name != "_saved_result" and not _finite(value)}
+            bad = {
+                name: value for name, value in saved.items() if name != "_saved_result" and not _finite(value)
+            }
             if not bad:
                 continue
             before = [following for following, _ in node.next_functions]
@@ -916,7 +943,23 @@ class Observer:
     def _known_optimizers(self) -> None:
         for thing in gc.get_objects():
             if issubclass(type(thing), torch_optimizer.Optimizer) and "param_groups" in vars(thing):
-                self.guard(self._register_optimizer, thing, None)
+                self._elders.append(weakref.ref(thing))
+
+    def _adopt_elders(self) -> None:
+        """Registers the optimizers that were made before the watching and hold something of what runs; others may be stale."""
+        for reference in list(self._elders):
+            optimizer = reference()
+            held = (
+                []
+                if optimizer is None
+                else [entry for group in optimizer.param_groups for entry in group["params"]]
+            )
+            if any(
+                (known := self._parameters.get(id(entry))) is not None and known[0]() is entry
+                for entry in held
+            ):
+                self._elders.remove(reference)
+                self._register_optimizer(optimizer, None)
 
     def _register_optimizer(self, optimizer: Any, place: Place | None) -> int:
         entry = self._optimizers.get(id(optimizer))
@@ -1161,7 +1204,9 @@ class Observer:
         def __enter__(context: Any) -> Any:
             if self.recording and not _compiling():
                 frame: Any = sys._getframe(1)
-                if frame.f_code.co_name == "decorate_context":  # a function of the user's that is decorated with it
+                if (
+                    frame.f_code.co_name == "decorate_context"
+                ):  # a function of the user's that is decorated with it
                     decorated = getattr(frame.f_locals.get("func"), "__code__", None)
                     if decorated is not None and self.places.kind(decorated) == USER:
                         self.guard(self._no_grad_entered, frame.f_back)
@@ -1299,9 +1344,10 @@ class Observer:
         )
         sampler = getattr(loader, "sampler", None)
         inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-        for entry in (sampler, inner):
-            if isinstance(getattr(entry, "num_replicas", None), int):
-                record.replicas = max(record.replicas, entry.num_replicas)
+        for one in (sampler, inner):
+            replicas = getattr(one, "num_replicas", None)
+            if isinstance(replicas, int):
+                record.replicas = max(record.replicas, replicas)
         record.place = self.places.here(4)
         built = self._built.get(id(loader))
         record.built = built[1] if built is not None and built[0]() is loader else None
@@ -1712,7 +1758,9 @@ class Observer:
             (
                 number
                 for number, entry in enumerate(op.inputs)
-                if not entry.grad and entry.source in ("unknown", "op") and entry.dtype.startswith(("float", "bfloat"))
+                if not entry.grad
+                and entry.source in ("unknown", "op")
+                and entry.dtype.startswith(("float", "bfloat"))
             ),
             None,
         )
@@ -1721,7 +1769,10 @@ class Observer:
         if number is None or number >= len(data) or self._intakes.get(key, 0) >= MOST_INTAKES:
             return
         before = (
-            [self.observation.ops[op.inputs[number].op], *self.observation.ancestors(self.observation.ops[op.inputs[number].op])]
+            [
+                self.observation.ops[op.inputs[number].op],
+                *self.observation.ancestors(self.observation.ops[op.inputs[number].op]),
+            ]
             if op.inputs[number].op >= 0
             else []
         )
@@ -1737,7 +1788,12 @@ class Observer:
         layer = self.observation.modules[uid]
         if not layer.torch or layer.children:
             return  # what it is given is not what its operation took
-        if not args or not isinstance(args[0], Tensor) or args[0].requires_grad or self._intakes[uid] >= MOST_INTAKES:
+        if (
+            not args
+            or not isinstance(args[0], Tensor)
+            or args[0].requires_grad
+            or self._intakes[uid] >= MOST_INTAKES
+        ):
             return
         self._intakes[uid] += 1
         record = Intake(self.tick(), self.observation.step_count, known.call, module=uid)
@@ -1944,7 +2000,11 @@ def _leads_to_leaves(node: Any, depth: int = 3) -> bool:
     if node is None or node.name() == "torch::autograd::AccumulateGrad":
         return True
     turned = node.name().startswith(("T", "Transpose", "View", "Permute", "Expand", "ToCopy", "Unsqueeze"))
-    return depth > 0 and turned and all(_leads_to_leaves(following, depth - 1) for following, _ in node.next_functions)
+    return (
+        depth > 0
+        and turned
+        and all(_leads_to_leaves(following, depth - 1) for following, _ in node.next_functions)
+    )
 
 
 def _walked(nodes: list[Any], order: int) -> int:

@@ -336,7 +336,9 @@ class Trace(TorchFunctionMode):
                     self.lap_measured += 1
                     op.stats = measure.stats(results[0])
                 elif not deep and (name in EDGED or name in ENTRANCES) and results[0].is_floating_point():
-                    numbers = measure.stats(results[0])  # where data are prepared: not the numbers, only whether
+                    numbers = measure.stats(
+                        results[0]
+                    )  # where data are prepared: not the numbers, only whether
                     if numbers is not None and numbers.finite < 1:
                         op.options["finite"] = numbers.finite
             if name in measure.WHOLE and not grad and self.lap_measured < MOST_MEASURED_A_LAP:

@@ -91,10 +91,8 @@ def _written(observation: Observation, name: str) -> bool:
         text = row.strip()
         if text.startswith("#"):
             continue
-        if (
-            (name == "python"
-            and text.startswith(f"{last}("))
-            or any(word in text for word in words.get(name, ()))
+        if (name == "python" and text.startswith(f"{last}(")) or any(
+            word in text for word in words.get(name, ())
         ):
             return True
     return False
