@@ -46,7 +46,7 @@ def test_an_error_stops_the_run_before_it_has_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FaultFound, match="NW104") as caught:
         nw.fit("mlp", "digits", output_activation="relu", out=tmp_path / "run", **QUICK)
     assert "--force" in str(caught.value) and len(str(caught.value).splitlines()) <= 4
-    assert [finding["code"] for finding in caught.value.findings] == ["NW104"]
+    assert "NW104" in [finding["code"] for finding in caught.value.findings]
     assert not (tmp_path / "run").exists()
 
 

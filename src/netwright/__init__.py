@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netwright.data import datasets as datasets
     from netwright.data import load as load
     from netwright.errors import NetwrightError as NetwrightError
+    from netwright.examine import examine as examine
     from netwright.fitting import fit as fit
     from netwright.run import Run as Run
     from netwright.training.loop import train as train
@@ -29,6 +30,7 @@ _HOMES = {
     "Run": "netwright.run",
     "activations": "netwright.architectures",
     "datasets": "netwright.data",
+    "examine": "netwright.examine",
     "fit": "netwright.fitting",
     "load": "netwright.data",
     "losses": "netwright.training.losses",

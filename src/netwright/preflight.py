@@ -30,6 +30,7 @@ ABOUT_THE_TRIAL = (
     "same-order-every-epoch",
     "repeated-augmentation",
     "plateau",
+    "constant-input",
     "learning-rate-too-high",
 )
 

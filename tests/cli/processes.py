@@ -63,7 +63,7 @@ class Started:
     streams: Path
     poll: Callable[[], int | None]
 
-    def end(self, seconds: float = 120) -> Ended:
+    def end(self, seconds: float = 300) -> Ended:
         deadline = time.monotonic() + seconds
         while (code := self.poll()) is None:
             if time.monotonic() > deadline:
@@ -78,7 +78,7 @@ class Started:
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def until(self, happened: Callable[[], Any], seconds: float = 60) -> None:
+    def until(self, happened: Callable[[], Any], seconds: float = 240) -> None:
         """Waits until `happened()` or the end; looks often, because a checkpoint takes a millisecond to write."""
         deadline = time.monotonic() + seconds
         while not happened() and self.poll() is None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from netwright.examine import Examination, Observation, Session, load_rules, rules
 from netwright.finding import LEVELS, MOMENTS
@@ -70,6 +71,14 @@ def test_expects_an_observation_in_which_nothing_happened(entry: rules.RuleFile)
         assert len(str(reason)) > 10
 
 
+def can_run(entry: rules.RuleFile) -> None:
+    """Skips where the programs of a rule cannot show what they are to show."""
+    if entry.needs == "several processes":
+        pytest.skip("needs several processes: see test_processes.py")
+    if entry.needs == "an accelerator" and not torch.cuda.is_available():
+        pytest.skip("needs an accelerator: see test_accelerator.py for the rule on records")
+
+
 def examined(source: str, path: Path) -> Examination:
     path.write_text(source)
     session = Session(script=str(path))
@@ -94,6 +103,7 @@ def judged(result: Examination) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("entry", RULES, ids=lambda entry: entry.rule.code)
 def test_bad(entry: rules.RuleFile, tmp_path: Path) -> None:
+    can_run(entry)
     result = examined(entry.bad, tmp_path / "train.py")
     judged(result)
     mine = [finding for finding in result if finding.code == entry.rule.code]
@@ -113,6 +123,7 @@ def test_bad(entry: rules.RuleFile, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("entry", RULES, ids=lambda entry: entry.rule.code)
 def test_good(entry: rules.RuleFile, tmp_path: Path) -> None:
+    can_run(entry)
     result = examined(entry.good, tmp_path / "train.py")
     judged(result)
     assert entry.rule.code not in result.codes(), str(result)
@@ -122,6 +133,7 @@ def test_good(entry: rules.RuleFile, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("entry", RULES, ids=lambda entry: entry.rule.code)
 def test_near_miss(entry: rules.RuleFile, tmp_path: Path) -> None:
+    can_run(entry)
     result = examined(entry.near_miss, tmp_path / "train.py")
     judged(result)
     assert result.codes("error") == [], str(result)

@@ -493,6 +493,22 @@ class Batch:
 
 
 @dataclass(slots=True)
+class Wrapper:
+    """A DistributedDataParallel, looked at after two steps."""
+
+    processes: int
+    rank: int
+    place: Place | None = None  #: where it was constructed
+    forwards: int = 0  #: of the wrapper, with gradients
+    bypassed: int = 0  #: forwards of what it wraps that went past it and were trained on
+    bypass: Place | None = None  #: where the first of these was called
+    compared: int = 0  #: processes whose parameters were compared with those of this one
+    drift: dict[str, float] = field(
+        default_factory=dict
+    )  #: parameter -> relative difference, where there is one
+
+
+@dataclass(slots=True)
 class Edge:
     """The argument of a log, root or division behind a loss, read from the graph of a sampled step."""
 
@@ -581,6 +597,8 @@ class Observation:
         default_factory=dict
     )  #: torch, numpy, python -> seeded, drawn
     ended: str = ""  #: "", end, stopped, signal, exit, crash
+    accelerator: str = ""  #: cuda or mps, where one could be used
+    wrappers: list[Wrapper] = field(default_factory=list)
     hash_seed: str = (
         ""  #: PYTHONHASHSEED of the process, "" if the order of sets of strings changes from run to run
     )

@@ -59,6 +59,7 @@ from netwright.examine.observation import (
 )
 from netwright.examine.patches import Patches
 from netwright.examine.places import FOREIGN, OPTIM, USER, Places
+from netwright.examine.ranks import Ranks
 from netwright.examine.set_orders import set_orders
 from netwright.examine.streams import BATCHES_WATCHED, PASSES_WATCHED, Streams, given
 from netwright.examine.trace import Trace
@@ -179,6 +180,7 @@ class Observer:
         self._traced_nodes: list[tuple[str, int]] = []
         self._edged: list[tuple[int, str, int]] = []
         self._fetched: dict[int, float] = {}
+        self.ranks = Ranks(self)
         self.half = False  # float16 took part in a graph
 
     # -- beginning and end -----------------------------------------------------------------------------------------
@@ -186,6 +188,7 @@ class Observer:
     def start(self) -> None:
         """Begins to watch."""
         self._random_seen = _random_states()
+        self.observation.accelerator = _accelerator()
         self._patch()
         self._known_optimizers()
         self._start = time.perf_counter()
@@ -205,6 +208,7 @@ class Observer:
         observation.seconds = time.perf_counter() - self._start
         observation.ended, observation.crash = ended, crash
         self.guard(self._random_at_end)
+        self.guard(self.ranks.look)
         self.disarm()
         observation.moments.setdefault("end", observation.step_count)
         return observation
@@ -1051,6 +1055,8 @@ class Observer:
             self._backwards_at[entry[1]] = observation.backward_count
         self._stepped = True
         observation.step_count = count = observation.step_count + 1
+        if count <= SAMPLED_STEPS or count % EVERY == 0:
+            self.guard(self.ranks.stepped, count)
         self.streams.stepped()
         if self.level == IDLE and count >= self.streams.next_look:
             self.guard(self.streams.look, count)
@@ -1342,9 +1348,9 @@ class Observer:
             bool(loader.drop_last),
             getattr(loader.collate_fn, "__name__", "") == "default_collate",
         )
-        sampler = getattr(loader, "sampler", None)
+        drawn = getattr(loader, "sampler", None)
         inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-        for one in (sampler, inner):
+        for one in (drawn, inner):
             replicas = getattr(one, "num_replicas", None)
             if isinstance(replicas, int):
                 record.replicas = max(record.replicas, replicas)
@@ -2042,6 +2048,20 @@ def _breaks(name: str, inside: list[Tensor]) -> bool:
         last = measure.plain(inside[-1])
         return last is not None and bool((last == 0).any())
     return False
+
+
+def _accelerator() -> str:
+    """Returns which accelerator the program could use, "" if there is none or the command line asks for the CPU."""
+    if any(
+        word in ("cpu", "--cpu", "--no-cuda", "--no_cuda") or word.endswith("=cpu") for word in sys.argv[1:]
+    ):
+        return ""
+    try:
+        if torch.cuda.device_count():  # asks the driver's library and starts nothing
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else ""
+    except Exception:
+        return ""
 
 
 def _seeders() -> list[tuple[Any, str]]:

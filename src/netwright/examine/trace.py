@@ -327,6 +327,9 @@ class Trace(TorchFunctionMode):
                 place=place,
                 caller=caller,
             )
+            leaves = name in DEVICE_LEAVING and args and isinstance(args[0], Tensor) and not args[0].is_cpu
+            if leaves and (name != "to" or (results and results[0].is_cpu)):
+                op.options["device"] = args[0].device.type
             if name in measure.INTAKES and grad:
                 observer.guard(observer.intake_seen, op, args, kwargs)
             if results:
@@ -432,6 +435,10 @@ class Trace(TorchFunctionMode):
         return made
 
 
+#: Operations for which the program must wait until an accelerator is done.
+DEVICE_LEAVING = frozenset(
+    ["item", "tolist", "numpy", "bool", "float_", "int", "index", "cpu", "to", "equal", "allclose"]
+)
 #: Results that are not measured: nothing new is in them.
 QUIET = frozenset(
     [

@@ -70,6 +70,9 @@ class RuleFile:
     bad: str
     good: str
     near_miss: str
+    needs: str = (
+        ""  #: NEEDS of the file: what its programs need that not every machine has ("an accelerator")
+    )
 
 
 @cache
@@ -78,7 +81,16 @@ def _load() -> tuple[RuleFile, ...]:
     for entry in sorted(pkgutil.iter_modules(__path__), key=lambda entry: entry.name):
         if entry.name.startswith("nw"):
             module = importlib.import_module(f"{__name__}.{entry.name}")
-            found.append(RuleFile(module.RULE, module.check, module.bad, module.good, module.near_miss))
+            found.append(
+                RuleFile(
+                    module.RULE,
+                    module.check,
+                    module.bad,
+                    module.good,
+                    module.near_miss,
+                    getattr(module, "NEEDS", ""),
+                )
+            )
     return tuple(found)
 
 
