@@ -69,7 +69,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
         expected={"later_loss": f"below {values[0]:.3g}", "update_over_weight": "around 0.001, below 0.1"},
         layer=observation.parameters[int(worst)].module if worst else -1,
         step=seen_at,
-        title=f"learning rate {lr:g} is too high: the loss went from {values[0]:.3g} to {values[-1]:.3g}",
+        title=f"learning rate {lr:g} is too high: the loss "
+        + (
+            f"went from {values[0]:.3g} to {values[-1]:.3g}"
+            if overflowed or values[-1] > 0.9 * first
+            else f"went up to {max(finite):.3g} from {first:.3g}, and each step changes the weights by a large share"
+        ),
         harm="measured",
     )
 

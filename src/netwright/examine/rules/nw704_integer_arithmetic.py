@@ -186,7 +186,7 @@ def _evidence(observation: Observation, op: Op, kind: str) -> Evidence:
     if given is not None:
         seen["range_before"] = f"{given.min:.4g} to {given.max:.4g}"
     seen["range_after"] = f"{result.min:g} to {result.max:g}"
-    what = {"input": "the network's input", "target": "the targets"}.get(kind, "")
+    what = {"input": "the network's input", "target": "the loss's target"}.get(kind, "")
     if kind == "metric":
         title = "a count of right answers is divided by // and gives 0: the score is an integer"
     elif op.name in ("floordiv", "div"):
