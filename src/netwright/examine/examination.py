@@ -213,7 +213,7 @@ class Session:
         else:
             if observation.crash is not None:  # it may tell by itself what is wrong
                 self.judge.moment("end", observation)
-            self.judge.not_run = {
+            self.judge.not_run |= {
                 entry.rule.code: "the program never trained"
                 for entry in self.judge.rules
                 if not self.judge.reports.get(entry.rule.code)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from netwright.examine.observation import Observation
-from netwright.examine.rules import NotObserved, RuleFile, load_rules, unknown_rule
+from netwright.examine.rules import NotObserved, RuleFile, broken_rules, load_rules, unknown_rule
 from netwright.finding import LEVELS, MOMENTS, Evidence, Finding
 
 #: Reported beside no other error or warning: that the loss stays at chance has a cause, and any of them may be it.
@@ -26,7 +26,7 @@ class Judge:
         self.reports: dict[
             str, list[tuple[Evidence, str]]
         ] = {}  # code -> what was seen, and the moment it came out
-        self.not_run: dict[str, str] = {}
+        self.not_run: dict[str, str] = {} if rules is not None else broken_rules()
         self.silenced: set[str] = set()  # codes of what was found and is not reported, because it was allowed
         self.attached: list[Finding] = []  # consequences, as far as `findings` put them below their causes
 

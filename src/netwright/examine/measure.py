@@ -286,6 +286,7 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
     )
     record.typical = rows.abs().median(0).values.tolist()
     record.zeros = (rows == 0).float().mean(0).tolist()
+    record.ends = ((rows == low.min()) | (rows == high.max())).float().mean(0).tolist()
     record.integral = bool((rows == rows.round()).all())
     if float(low.min()) >= 0 and 0 < float(high.max()) <= 1.001 / 255:
         steps = rows * 65_025
@@ -495,19 +496,29 @@ def measure_loss(record: Loss, arguments: dict[str, Any]) -> None:
 
 
 def _measure_binary(record: Loss, prediction: Tensor | None, target: Tensor) -> None:
-    """Counts labels and answers where there is one output for each example."""
-    if (
-        prediction is None
-        or prediction.numel() != target.numel()
-        or target.numel() != len(target.reshape(-1, 1))
-    ):
+    """Counts labels and answers where there is one output for each example, or for each pixel of one map."""
+    if prediction is None or prediction.numel() != target.numel() or target.dim() < 1:
         return
-    if target.dim() < 1 or target.numel() != len(target) or not record.integral or record.distinct > 2:
+    if not record.integral or record.distinct > 2 or not target.numel():
         return
-    yes = prediction.reshape(-1) > (0.5 if record.function == "binary_cross_entropy" else 0.0)
-    record.histogram = torch.bincount((target.reshape(-1) > 0.5).long().cpu(), minlength=2).tolist()
-    record.labels = (target.reshape(-1)[:256] > 0.5).long().tolist()
+    dense = target.numel() != len(target)
+    if dense and not (_one_map(prediction) or _one_map(target)):
+        return
+    if dense and prediction.squeeze().shape != target.squeeze().shape:
+        return
+    every = -(-target.numel() // SAMPLE) | 1  # odd, so that it does not keep to some columns of an image
+    labels, answers = target.reshape(-1)[::every] > 0.5, prediction.reshape(-1)[::every]
+    yes = answers > (0.5 if record.function == "binary_cross_entropy" else 0.0)
+    record.histogram = torch.bincount(labels.long().cpu(), minlength=2).tolist()
     record.predicted = torch.bincount(yes.long().cpu(), minlength=2).tolist()
+    if not dense:
+        record.labels = labels[:256].long().tolist()
+
+
+def _one_map(values: Tensor) -> bool:
+    """Returns whether the numbers of each example are one map, of a single class: (N, 1, H, W), (N, H, W), (N, 1, L)."""
+    shape = values.shape
+    return (len(shape) > 2 and shape[1] == 1) or (len(shape) == 3 and min(shape[1:]) >= 8)
 
 
 def _measure_rows(record: Loss, prediction: Tensor) -> None:

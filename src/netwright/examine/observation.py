@@ -323,6 +323,9 @@ class Intake:
     std: list[float] = field(default_factory=list)
     typical: list[float] = field(default_factory=list)  #: median of the absolute values
     zeros: list[float] = field(default_factory=list)  #: share of values that are 0
+    ends: list[float] = field(
+        default_factory=list
+    )  #: share of values equal to the smallest or largest of all
     identical: bool = False  #: all examples (of at least two) are equal
     integral: bool = False  #: all values are whole numbers
     twice: bool = False  #: all values are multiples of 1/255/255, up to 1/255, and not of 1/255
@@ -662,7 +665,7 @@ class Observation:
 
     def modal(self) -> list[Module]:
         """Returns the layers that act differently in training and in evaluation: dropout (p > 0), batch norm."""
-        return [module for module in self.modules if is_modal(module.cls, module.config)]
+        return [module for module in self.modules if module.torch and is_modal(module.cls, module.config)]
 
     # -- to JSON and back ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Three levels of watching, changed only at an optimizer's step, at the beginning 
 * deep: a TorchFunctionMode (trace.py) sees every torch function; global forward hooks see every layer. The first three
   steps, the first two of an optimizer that comes later, and the first batches of the first evaluations.
 * sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 9, every other one to 20, then one in
-  fifty; after step 100 fewer where steps are so short that this would cost more than 2 %.
+  fifty; after step 100 fewer where steps are so short that this would cost more than 1 %.
 * idle: only a handful of lines around backward, step, zero_grad and next(loader): a counter, the loss's value (on a CPU),
   a token in the graph's last node that dies with the graph.
 
@@ -69,7 +69,7 @@ DEEP_STEPS = 3
 DEEP_BACKWARDS = 40  # a program that accumulates gradients over more than this is not traced further
 SAMPLED_STEPS = 20
 EVERY = 50
-SHARE = 0.02  # of the time after step 100 that may go into sampled steps; what costs more is left out
+SHARE = 0.008  # of the time after step 100 that may go into sampled steps; what costs more is left out
 MOST_EVENTS = 400
 MOST_IDLE_EVENTS = 64  # of one kind; later ones are only counted while idle
 MOST_RECORDS = 4_000
@@ -136,6 +136,7 @@ class Observer:
         self._step_depth = 0
         self._backwards_at: dict[int, int] = {}
         self._deep_until = DEEP_STEPS
+        self._deep_backwards = DEEP_BACKWARDS
         self._used: dict[int, tuple[int, int]] = {}
         self._piled: set[int] = set()
         self._measured: set[int] = set()
@@ -175,6 +176,13 @@ class Observer:
         self._holder_at = 0
         self._usual_loss = 0.0
         self._spike: tuple[int, float] | None = None
+        self._quiet_limit = (
+            0.0  # a backward whose loss is smaller is only counted; 0 where more is to be known
+        )
+        self._quiet_values: list[float] = []  # losses of the backwards since
+        self._quiet_since = 0
+        self._calm = False
+        self._grad_switched = False  # the program's own code uses torch.set_grad_enabled
         self._by_hand: dict[int, tuple[Tensor, Tensor]] = {}
         self._schedulers: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._traced_nodes: list[tuple[str, int]] = []
@@ -202,6 +210,7 @@ class Observer:
         observation = self.observation
         if not self.recording:
             return observation
+        self._wake()
         self.guard(self.streams.close, ended in ("end", "exit"))
         if self._evaluation is not None:
             self._evaluation.complete = ended in ("end", "exit")
@@ -248,6 +257,9 @@ class Observer:
         self.busy += 1
         began = time.perf_counter() if self.busy == 1 else 0.0
         try:
+            if self.trace.standing and self.busy == 1:
+                with torch._C.DisableTorchFunction():
+                    return call(*args)
             return call(*args)
         except StopExamination:
             raise
@@ -281,7 +293,7 @@ class Observer:
 
     def _scheduled(self) -> int:
         step = self.observation.step_count
-        if step < self._deep_until and self.observation.backward_count < DEEP_BACKWARDS:
+        if step < self._deep_until and self.observation.backward_count < self._deep_backwards:
             return DEEP
         if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
             return SAMPLED if step < SAMPLED_STEPS // 2 or step % 2 == 0 else IDLE
@@ -301,6 +313,8 @@ class Observer:
         if level == self.level:
             return
         before, self.level = self.level, level
+        if self._quiet_limit:
+            self._wake()
         if (level >= SAMPLED) != (before >= SAMPLED):
             self._toggle_hooks(level >= SAMPLED)
             self._toggle_stance(level >= SAMPLED)
@@ -318,6 +332,7 @@ class Observer:
             hook.remove()
         self._hooks.clear()
         if on:
+            self._hooks.append(torch_optimizer.register_optimizer_step_pre_hook(self._before_step))
             self._hooks.append(nn_module.register_module_forward_pre_hook(self._before_module))
             self._hooks.append(nn_module.register_module_forward_hook(self._after_module))
 
@@ -348,6 +363,8 @@ class Observer:
         observation.seconds = time.perf_counter() - self._start
         if name in self._next_moments:
             self._next_moments.remove(name)
+        if name == "100" and not self._grad_switched:
+            self._patches.unwrap(torch.set_grad_enabled, "__init__")  # optimizers call it in each step
         if self.on_moment is not None:
             self.on_moment(name, observation)
 
@@ -396,8 +413,6 @@ class Observer:
         for name in COLLECTIVES:
             if distributed is not None and hasattr(distributed, name):
                 wrap(distributed, name, self._around_collective)
-        register = torch_optimizer.register_optimizer_step_pre_hook
-        self._handles.append(register(self._before_step))
         self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after_step))
 
     def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
@@ -407,7 +422,7 @@ class Observer:
                     self.guard(self.streams.seed_inside, args)
                 return original(*args, **kwargs)
             counts = self.observation.counts
-            if kind == "zero_grad":
+            if kind == "zero_grad" and self.streams._ready:
                 self.streams.cleared()
             if self.level == IDLE and counts.get(kind, 0) >= MOST_IDLE_EVENTS:
                 counts[kind] += 1
@@ -518,6 +533,19 @@ class Observer:
 
     def _around_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def backward(*args: Any, **kwargs: Any) -> Any:
+            if (
+                self._quiet_limit
+                and args
+                and type(loss := args[0]) is Tensor
+                and loss.is_cpu
+                and not loss.dim()
+            ):
+                value = loss.item()
+                if -self._quiet_limit <= value <= self._quiet_limit:
+                    self._quiet_values.append(value)
+                    return original(*args, **kwargs)
+            if self._quiet_limit:
+                self._wake()
             if not self.recording or _compiling() or self._backward_depth:
                 return original(*args, **kwargs)
             if self.level == IDLE and self._uneventful(args):
@@ -539,7 +567,7 @@ class Observer:
                 self._mode_on()
                 self._backward_depth -= 1
             if self.recording and (
-                record is not None or self.observation.backward_count in (DEEP_BACKWARDS, 100)
+                record is not None or self.observation.backward_count in (self._deep_backwards, 100)
             ):
                 self.guard(self._after_backward, record)
             if self._spike is not None:
@@ -557,13 +585,11 @@ class Observer:
             self.observation.spikes.append((*spike, norm))
 
     def _uneventful(self, args: tuple[Any, ...]) -> bool:
-        """Counts a backward of which nothing else is to be known; False if it wants a closer look, and is not counted.
-
-        The way of most steps of a long run, so it is short.
-        """
+        """Counts a backward of which nothing else is to be known; False if it wants a closer look, and is not counted."""
+        self._calm = False
         observation, streams = self.observation, self.streams
         step, loss = observation.step_count, args[0] if args else None
-        if step < 100 or not step % 8 or observation.backward_count == 99 or self.trace.standing:
+        if step < 100 or observation.backward_count == 99 or self.trace.standing:
             return False
         if (
             self._evaluation is not None
@@ -585,7 +611,38 @@ class Observer:
         if self._last_loader >= 0:
             observation.loaders[self._last_loader].trained += 1
             self._last_loader = -1
+        self._calm = True
         return True
+
+    def _quieten(self) -> None:
+        """Backwards are only counted from here on, and their losses kept: the way of most steps of a long run."""
+        self._calm = False
+        if (
+            self._backward_depth
+            or self._step_depth
+            or self._evaluation_hint
+            or self.streams._handle is not None
+            or self.streams._pending
+        ):
+            return
+        self._quiet_since = self.observation.step_count
+        self._quiet_limit = 5 * self._usual_loss
+
+    def _wake(self) -> None:
+        """Writes down what was counted since `_quieten`."""
+        values, observation = self._quiet_values, self.observation
+        self._quiet_limit, self._quiet_values = 0.0, []
+        if not values:
+            return
+        share = max(1, observation.step_count - self._quiet_since) / len(values)
+        for number, value in enumerate(values):
+            self._usual_loss += 0.1 * (abs(value) - self._usual_loss)
+            if len(observation.curve) < 5_000 or (observation.backward_count + number) % 16 == 0:
+                observation.curve.append((self._quiet_since + int(number * share), value))
+        observation.backward_count += len(values)
+        if self._last_loader >= 0:
+            observation.loaders[self._last_loader].trained += len(values)
+            self._last_loader = -1
 
     def _before_backward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Backward | None:
         observation = self.observation
@@ -615,7 +672,7 @@ class Observer:
                     self._nan_checked = True
                     self.guard(self._birth, loss)
                     self.guard(self._moment, "the step it happens")
-            if node is not None and (step < 100 or not step % 8):
+            if node is not None and (step < 100 or self.level != IDLE or not step % 8):
                 token = _Token()
                 node.metadata["netwright"] = token
                 self._tokens.append((step, weakref.ref(token)))
@@ -726,7 +783,7 @@ class Observer:
                 self._moment("the next step")
         if observation.backward_count == 100 and "100" in self._next_moments and observation.step_count < 100:
             self._moment("100")
-        if self.level == DEEP and observation.backward_count >= DEEP_BACKWARDS and not self._step_depth:
+        if self.level == DEEP and observation.backward_count >= self._deep_backwards and not self._step_depth:
             self._set_level(self._scheduled())
 
     def _direction(self) -> float | None:
@@ -894,6 +951,8 @@ class Observer:
             elif len(before) == 1 and before[0] is not None and before[0].name().startswith(("Sub", "Rsub")):
                 if all(following is not None for following, _ in before[0].next_functions):
                     return False
+                if self._usual_loss > 1e12:  # it diverged: the prediction overflows, not the target
+                    return False
                 birth.kind = "target"
             else:
                 return False
@@ -941,6 +1000,7 @@ class Observer:
         self.event("optimizer", place, optimizer=uid)
         if self.observation.step_count:
             self._deep_until = max(self._deep_until, self.observation.step_count + 2)
+            self._deep_backwards = max(self._deep_backwards, self.observation.backward_count + DEEP_BACKWARDS)
             if self.level != DEEP and not self.stack and not self._step_depth:
                 self._set_level(DEEP)
 
@@ -981,6 +1041,7 @@ class Observer:
         record = Optimizer(uid, type(optimizer).__name__, groups, place=place)
         self.observation.optimizers.append(record)
         self._optimizers[id(optimizer)] = (weakref.ref(optimizer), uid)
+        self._backwards_at[uid] = self.observation.backward_count
         self._refresh_optimizer(optimizer, record)
         return uid
 
@@ -1001,6 +1062,7 @@ class Observer:
             self.guard(self._measure_before_step, optimizer)
         if not closure:
             self._mode_off()
+            self.trace.stand(False)
 
     def _measure_before_step(self, optimizer: Any) -> None:
         observation = self.observation
@@ -1040,15 +1102,15 @@ class Observer:
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.recording or _compiling():
             return
-        closure = (len(args) > 1 or bool(kwargs)) and _has_closure(args, kwargs)
-        self._step_depth = max(0, self._step_depth - 1)
-        if not closure:
-            self._mode_on()
+        if self._step_depth:
+            self._step_depth -= 1
+            if not ((len(args) > 1 or kwargs) and _has_closure(args, kwargs)):
+                self._mode_on()
+            if self._pending_step is not None:
+                self.guard(self._measure_after_step, optimizer, self._pending_step)
+                self._pending.clear()
+                self._pending_step = None
         observation = self.observation
-        if self._pending_step is not None:
-            self.guard(self._measure_after_step, optimizer, self._pending_step)
-        self._pending.clear()
-        self._pending_step = None
         entry = self._optimizers.get(id(optimizer))
         if entry is not None:
             observation.optimizers[entry[1]].steps += 1
@@ -1057,13 +1119,17 @@ class Observer:
         observation.step_count = count = observation.step_count + 1
         if count <= SAMPLED_STEPS or count % EVERY == 0:
             self.guard(self.ranks.stepped, count)
-        self.streams.stepped()
+        if self.streams._ready:
+            self.streams.stepped()
         if self.level == IDLE and count >= self.streams.next_look:
+            self._wake()
             self.guard(self.streams.look, count)
         if self.level != IDLE or self.trace.standing or count % EVERY == 0 or count < self._deep_until:
             self.guard(self._new_lap, count)
             if self._next_moments:
                 self.guard(self._step_moments, count)
+        if self._calm:
+            self._quieten()
         if self.stop_steps is not None and count >= self.stop_steps:
             raise StopExamination(f"stopped after {count} steps")
 
@@ -1224,6 +1290,7 @@ class Observer:
 
     def _around_set_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __init__(context: Any, mode: bool) -> None:
+            self._grad_switched = self._grad_switched or self.places.kind(sys._getframe(1).f_code) == USER
             if (
                 not mode
                 and self.recording
@@ -1254,6 +1321,7 @@ class Observer:
         if not self.observation.backward_count:
             return
         self._hints[key] = self._hints.get(key, 0) + 1
+        self._wake()
         self._evaluation_hint = True
         if self.level != DEEP and not self.muted:
             self._set_level(DEEP)
@@ -1318,6 +1386,7 @@ class Observer:
             self.observation.loaders.append(self._loader_record(uid, loader))
             entry = self._loaders[id(loader)] = (weakref.ref(loader), uid)
         known = self.observation.loaders[entry[1]]
+        self._wake()
         known.passes, known.begun = known.passes + 1, known.batches
         self._fetched[known.uid] = 0.0
         new = not known.trained and known.passes <= DEEP_EVALUATIONS and self.observation.backward_count
@@ -1335,7 +1404,10 @@ class Observer:
             mine = list(base.indices)
             indices = mine if indices is None else [mine[entry] for entry in indices]
             base = base.dataset
-        examples = len(dataset) if hasattr(dataset, "__len__") else -1
+        try:
+            examples = len(dataset)
+        except Exception:  # a stream, or one that says so in its own way
+            examples = -1
         sampler = type(getattr(loader, "sampler", None)).__name__
         record = Loader(
             uid,
@@ -1647,7 +1719,7 @@ class Observer:
         observation = self.observation
         known = observation.modules[uid]
         evaluation, forward = self._evaluation, self._forward
-        if is_modal(known.cls, known.config):
+        if known.torch and is_modal(known.cls, known.config):  # others may be told the mode in another way
             if forward is not None:
                 forward.modal_training += module.training
                 forward.modal_evaluating += not module.training
@@ -1866,6 +1938,7 @@ class Observer:
         for name, state in states.items():
             known = self.observation.generators.setdefault(name, {"seeded": False, "drawn": False})
             known["drawn"] = known["drawn"] or state != self._random_seen.get(name, state)
+        self._only_own_draws()
         self._random_seen = states
 
     def _reseeded(self) -> None:
@@ -1884,6 +1957,22 @@ class Observer:
         for name, state in _random_states().items():
             known = self.observation.generators.setdefault(name, {"seeded": False, "drawn": False})
             known["drawn"] = known["drawn"] or state != self._random_seen.get(name, state)
+        self._only_own_draws()
+
+    def _only_own_draws(self) -> None:
+        drawn = self.observation.generators["python"]
+        drawn["drawn"] = drawn["drawn"] and self._random_imported()
+
+    def _random_imported(self) -> bool:
+        """Returns whether the program itself uses Python's random; libraries draw from it too, some when imported."""
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None) or ("" if name == "__main__" else "<frozen>")
+            if name != "__main__" and self.places.kind_of(file) != USER:
+                continue
+            for value in list(vars(module).values()):
+                if value is random or getattr(value, "__self__", None) is random._inst:  # type: ignore[attr-defined]
+                    return True
+        return False
 
 
 _FAST = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)

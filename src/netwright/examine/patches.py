@@ -41,6 +41,13 @@ class Patches:
         setattr(owner, name, replacement)
         self._replaced.append((owner, name, original, replacement))
 
+    def unwrap(self, owner: Any, name: str) -> None:
+        """Puts one attribute back."""
+        for entry in [entry for entry in self._replaced if entry[0] is owner and entry[1] == name]:
+            self._replaced.remove(entry)
+            if vars(owner).get(name) is entry[3]:
+                setattr(owner, name, entry[2])
+
     def undo(self) -> None:
         """Puts everything back, last first; what somebody else has replaced since is left alone."""
         while self._replaced:

@@ -24,7 +24,9 @@ class Places:
     def __init__(self, roots: tuple[str, ...] = ()) -> None:
         import torch
 
-        self._kinds: dict[CodeType, int] = {}
+        # By identity: a code object's own hash goes over its names and constants each time.
+        self._kinds: dict[int, int] = {}
+        self._held: list[CodeType] = []
         self._roots = tuple(os.path.join(os.path.abspath(root), "") for root in roots)
         self._torch = os.path.join(os.path.dirname(os.path.abspath(torch.__file__)), "")
         self._optim = os.path.join(self._torch, "optim", "")
@@ -37,10 +39,15 @@ class Places:
 
     def kind(self, code: CodeType) -> int:
         """Returns USER, FOREIGN, TORCH, OPTIM (torch.optim) or OWN (netwright)."""
-        kind = self._kinds.get(code)
+        kind = self._kinds.get(id(code))
         if kind is None:
-            kind = self._kinds[code] = self._decide(code.co_filename)
+            kind = self._kinds[id(code)] = self._decide(code.co_filename)
+            self._held.append(code)
         return kind
+
+    def kind_of(self, file: str) -> int:
+        """Returns the same for a file's name."""
+        return self._decide(file)
 
     def _decide(self, name: str) -> int:
         if name.startswith("<") and not name.startswith(("<ipython", "<doctest", "<stdin")):
@@ -63,7 +70,7 @@ class Places:
         frame: FrameType | None = sys._getframe(depth + 1)
         kinds = self._kinds
         while frame is not None:
-            kind = kinds.get(frame.f_code)
+            kind = kinds.get(id(frame.f_code))
             if kind is None:
                 kind = self.kind(frame.f_code)
             if kind == USER:

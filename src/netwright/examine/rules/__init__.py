@@ -76,10 +76,12 @@ class RuleFile:
 
 
 @cache
-def _load() -> tuple[RuleFile, ...]:
-    found = []
+def _load() -> tuple[tuple[RuleFile, ...], dict[str, str]]:
+    found, broken = [], {}
     for entry in sorted(pkgutil.iter_modules(__path__), key=lambda entry: entry.name):
-        if entry.name.startswith("nw"):
+        if not entry.name.startswith("nw"):
+            continue
+        try:
             module = importlib.import_module(f"{__name__}.{entry.name}")
             found.append(
                 RuleFile(
@@ -91,12 +93,20 @@ def _load() -> tuple[RuleFile, ...]:
                     getattr(module, "NEEDS", ""),
                 )
             )
-    return tuple(found)
+        except Exception as error:
+            code = entry.name.partition("_")[0].upper()
+            broken[code] = f"the rule does not load: {type(error).__name__}: {error}"[:300]
+    return tuple(found), broken
 
 
 def load_rules() -> list[RuleFile]:
-    """Returns all rules, by code."""
-    return sorted(_load(), key=lambda entry: entry.rule.code)
+    """Returns all rules that load, by code."""
+    return sorted(_load()[0], key=lambda entry: entry.rule.code)
+
+
+def broken_rules() -> dict[str, str]:
+    """Returns the codes of the rules whose files do not load, with the reason; they are reported as not run."""
+    return dict(_load()[1])
 
 
 def find_rule(name: str) -> RuleFile:

@@ -22,7 +22,7 @@ RULE = Rule(
     fix="Print a batch at the network's door and follow it back to where the values get lost; drop columns that are constant.",
     example="x[:, 3] = x[:, 3] // 1000   # wrong: everything becomes 0\nx[:, 3] = x[:, 3] / 1000    # right",
     limits="Needs at least 64 examples in closely watched steps, of 8 or more in a batch. Silent on columns of ones, on columns of 0 beside "
-    "sparse ones (one-hot, bag of words, border pixels), on constants made by the network itself, and on single channels.",
+    "sparse ones (one-hot, bag of words), on the background's value at the border of images, on constants made by the network itself, and on single channels.",
     explains=frozenset({"NW512", "NW208", "NW502"}),
 )
 _CREATORS = (
@@ -122,6 +122,11 @@ def _columns(group: list[Intake], low: list[float], constant: list[int]) -> list
         return []
     zeros = [median(entry.zeros[number] for entry in group) for number in rest]
     if any(low[number] == 0 for number in lost) and max(zeros) > 0.3:
+        return []
+    # The border of an image, scaled or not: the background's value, which most other pixels have now and then too.
+    outer = {min(low), max(max(entry.high) for entry in group)}
+    ends = [median(entry.ends[number] for entry in group) for number in rest]
+    if all(low[number] in outer for number in lost) and max(ends) > 0.3:
         return []
     return lost
 

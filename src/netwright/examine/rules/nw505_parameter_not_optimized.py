@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Optimizer
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -26,19 +26,53 @@ RULE = Rule(
 )
 
 
-def strangers(observation: Observation, held: list[int]) -> list[int]:
-    """Returns those of an optimizer's parameters that belong to no module that ran and went into no operation."""
+def strangers(observation: Observation, optimizer: Optimizer) -> list[int]:
+    """Returns those of an optimizer's parameters that are no part of what it trains.
+
+    They belong to no module that ran and went into no operation; or a parameter of the same name stands in their place since.
+    """
     used = {operand.parameter for op in observation.ops for operand in op.inputs if operand.parameter >= 0}
-    return [uid for uid in held if observation.parameters[uid].module < 0 and uid not in used]
+    never = [
+        uid for uid in optimizer.parameters if observation.parameters[uid].module < 0 and uid not in used
+    ]
+    return never or replaced(observation, optimizer)
+
+
+def replaced(observation: Observation, optimizer: Optimizer) -> list[int]:
+    """Returns those of an optimizer's parameters that got no gradient at its steps, while one in their place got one."""
+    steps = [step for step in observation.steps if step.optimizer == optimizer.uid]
+    if not steps:
+        return []
+    without = set.intersection(*(set(step.none_uids) for step in steps))
+    if not without:
+        return []
+    names = {(_root(observation, uid), observation.parameters[uid].name) for uid in orphans(observation)}
+    return [
+        uid
+        for uid in optimizer.parameters
+        if uid in without
+        and observation.parameters[uid].module >= 0
+        and (_root(observation, uid), observation.parameters[uid].name) in names
+    ]
+
+
+def _root(observation: Observation, uid: int) -> int:
+    return observation.modules[observation.parameters[uid].module].root
 
 
 def orphans(observation: Observation) -> list[int]:
     """Returns the trainable parameters of modules that got a gradient and are in no optimizer."""
     optimized = observation.optimized()
-    graded = {
-        int(uid) for record in observation.backwards for uid, size in record.gradients.items() if size != 0
+    graded: dict[int, int] = {}  # uid -> order of the first backward that gave it a gradient
+    for record in observation.backwards:
+        for uid, size in record.gradients.items():
+            if size != 0:
+                graded.setdefault(int(uid), record.order)
+    updated = {  # by hand; what was changed before it had a gradient was only being initialised
+        event.detail["parameter"]
+        for event in observation.of_kind("manual_update")
+        if event.order > graded.get(event.detail["parameter"], event.order)
     }
-    updated = {event.detail["parameter"] for event in observation.of_kind("manual_update")}
     return [
         entry.uid
         for entry in observation.parameters
@@ -54,7 +88,7 @@ def orphans(observation: Observation) -> list[int]:
 def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.steps:
         raise NotObserved("no optimizer step was seen")
-    if any(strangers(observation, entry.parameters) for entry in observation.optimizers):
+    if any(strangers(observation, entry) for entry in observation.optimizers):
         return  # NW506 names the cause
     if all(step.held == 0 for step in observation.steps):
         return  # NW507 names the cause
@@ -73,13 +107,20 @@ def check(observation: Observation) -> Iterator[Evidence]:
     names = [observation.parameters[uid].name for uid, _ in lost]
     total = sum(_size(observation.parameters[uid].shape) for uid, _ in lost)
     first = lost[0][1]
-    optimizer = observation.optimizers[observation.steps[0].optimizer]
+    optimizer = observation.optimizers[observation.steps[-1].optimizer]
+    lost_uids = {str(uid) for uid, _ in lost}
+    since = next(
+        record for record in observation.backwards if any(record.gradients.get(uid, 0) for uid in lost_uids)
+    )
+    if since.step <= observation.steps[0].step:
+        optimizer = observation.optimizers[observation.steps[0].optimizer]
     yield evidence(
         observation,
         optimizer.place or optimizer.step_place,
         seen={"not_optimized": len(lost), "numbers": total, "first": names[0]},
         expected={"not_optimized": 0},
         layer=first.uid,
+        step=since.step,
         title=f"{len(lost)} parameter(s) get gradients but are in no optimizer: {', '.join(names[:3])}"
         + (", ..." if len(names) > 3 else ""),
     )

@@ -32,7 +32,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     if not lost:
         return
     for optimizer in observation.optimizers:
-        stale = strangers(observation, optimizer.parameters)
+        stale = strangers(observation, optimizer)
         if not stale or not optimizer.steps:
             continue
         first = observation.parameters[lost[0]]
@@ -46,6 +46,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             },
             expected={"stale_parameters": 0, "parameters_without_optimizer": 0},
             layer=first.module,
+            step=min((step.step for step in observation.steps if step.optimizer == optimizer.uid), default=0),
             title=f"the optimizer holds {len(stale)} parameter(s) that nothing uses; {len(lost)} that run are in no optimizer",
         )
 

@@ -38,7 +38,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         if len(observation.optimizers) > 1 and observation.ended and len(mine) < 3 and not crashed:
             continue
-        if orphans(observation) and strangers(observation, optimizer.parameters):
+        if orphans(observation) and strangers(observation, optimizer):
             continue  # NW506 names the cause
         if not frozen and _cut(observation):
             continue  # NW604 and NW605 name the cause

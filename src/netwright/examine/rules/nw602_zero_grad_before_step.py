@@ -39,6 +39,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
                 entry
                 for entry in observation.backwards
                 if before < entry.order < step.order
+                and entry.step >= step.step - len(observation.optimizers)  # not of an earlier phase
                 and any(size > 0 for uid, size in entry.gradients.items() if uid in held)
             ]
             if filled:
