@@ -258,9 +258,7 @@ def _train_and_test(
         epochs=recipe.train.epochs, steps_per_epoch=per_epoch, start_step=state.steps, quiet=quiet
     )
     found: Examination | None = None
-    # Border pixels are constant in most image sets, and flattened they look like dead features; the data
-    # room has its own word on constant channels and features.
-    watched = examination(allow=["constant-input"]) if examine else contextlib.nullcontext()
+    watched = examination() if examine else contextlib.nullcontext()
     try:
         with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
             _train(run, state, data, log=log, progress=progress, stop=stop)

@@ -27,7 +27,7 @@ class StopExamination(BaseException):
     """Ends the examined program when nothing more is to be learned early (`--stop-after`)."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Examination:
     """What is known of a program after (or while) it was examined; a sequence of its findings."""
 
@@ -114,6 +114,9 @@ class Examination:
         """Writes `to_json` to a file."""
         Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
+    def __repr__(self) -> str:  # what a notebook shows
+        return str(self)
+
     def __str__(self) -> str:
         lines = []
         for finding in self.findings:
@@ -126,10 +129,11 @@ class Examination:
             )
             lines.append(f"    seen {finding.seen}, expected {finding.expected}")
             lines.append(f"    {finding.fix}")
+        numbers = {level: sum(f.level == level for f in self.findings) for level in LEVELS}
         counts = [
-            f"{sum(f.level == level for f in self.findings)} {level}s" for level in ("error", "warning")
+            f"{number} {level}" + ("s" if number != 1 and level != "advice" else "")
+            for level, number in numbers.items()
         ]
-        counts.append(f"{sum(f.level == 'advice' for f in self.findings)} advice")
         lines.extend(self.notes)
         lines.append(
             f"{', '.join(counts)} in {self.steps} steps; {len(self.rules_run)} rules run, {len(self.not_run)} not run"

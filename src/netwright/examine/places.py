@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import os
 import site
 import sys
@@ -85,7 +86,10 @@ class Places:
         return Place(self.shown(frame.f_code.co_filename), frame.f_lineno or 0, frame.f_code.co_name)
 
     def shown(self, name: str) -> str:
-        """Returns a file's name as it is shown to people."""
+        """Returns a file's name as it is shown to people; "cell 3" for what a notebook's cell In [3] holds."""
+        cell = _cell(name)
+        if cell:
+            return cell
         path = name if name.startswith("<") else os.path.abspath(name)
         return path[len(self._home) + 1 :] if path.startswith(self._home + os.sep) else path
 
@@ -119,6 +123,20 @@ class Places:
             while frame is not None and self.kind(frame.f_code) != USER:
                 frame = frame.f_back
         return self.place(frame)
+
+
+def _cell(name: str) -> str:
+    if "ipykernel_" not in name and not name.startswith("<ipython-input-"):
+        return ""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    number = getattr(getattr(shell, "compile", None), "_filename_map", {}).get(name)
+    if number is None:
+        return ""
+    cell = f"cell {number}"
+    lines = linecache.getlines(name)
+    if lines and cell not in linecache.cache:  # for whoever shows the line by the cell's name
+        linecache.cache[cell] = (sum(map(len, lines)), None, lines, cell)
+    return cell
 
 
 def variables(frame: FrameType) -> dict[str, object]:

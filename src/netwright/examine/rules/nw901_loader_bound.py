@@ -122,9 +122,9 @@ for epoch in range(2):
         nn.functional.cross_entropy(network(waves), labels).backward()
         optimizer.step()
 """
-bad = _PROGRAM.replace("{decode}", "time.sleep(0.002)  # reads and decodes a file")
+bad = _PROGRAM.replace("{decode}", "time.sleep(0.006)  # reads and decodes a file")
 good = _PROGRAM.replace("{decode}", "pass").replace(
-    "        optimizer.step()", "        optimizer.step()\n        time.sleep(0.004)"
+    "        optimizer.step()", "        optimizer.step()\n        time.sleep(0.02)"
 )
 near_miss = """
 import time
@@ -153,5 +153,5 @@ for epoch in range(2):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(x), y).backward()
         optimizer.step()
-        time.sleep(0.003)  # a larger network
+        time.sleep(0.015)  # a larger network
 """
