@@ -55,6 +55,7 @@ class Evidence:
     level: str = ""  #: a lower level than the rule's, where the case calls for it
     fact: str = "proved"  #: how sure is what was seen: proved, likely
     harm: str = "likely"  #: how sure is the harm: measured, likely, possible
+    also: tuple[str, ...] = ()  #: "file:line" of further places that belong to the same fault
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Finding:
     sure: dict[str, str]
     consequences: tuple[str, ...] = ()
     moment: str = "end"  #: the one of MOMENTS at which it was out
+    seconds: float = 0.0  #: from the beginning of the watching until it was out
     also: tuple[str, ...] = field(default=())  #: "file:line" of further places with the same fault
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,10 +21,11 @@ DATA_RULES = {
     "NW806",
 }
 START = """
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, random_split
 
 torch.manual_seed(0)
 inputs = torch.randn(600, 12)
@@ -159,7 +160,116 @@ with torch.no_grad():
     print((network(inputs).argmax(1) == labels).float().mean().item())
 """,
 }
+_TABLE = """
+class Table(Dataset):
+    def __init__(self, inputs, labels):
+        self.inputs, self.labels = inputs, labels
+        self.parts = torch.tensor([[0.0] * 12, [1.0] * 12, [2.0] * 12])
+        self.random = np.random.default_rng(3)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+{item}
+        return x.float(), self.labels[index]
+
+
+loader = DataLoader(Table(inputs[:300], labels[:300]), batch_size=20, shuffle=True{workers})
+for epoch in range(4):
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+"""
+
+
+def table(*item: str, workers: str = "") -> str:
+    """Returns a program that trains on examples made by these lines."""
+    lines = "\n".join(f"        {line}" for line in item)
+    return _TABLE.replace("{item}", lines).replace("{workers}", workers)
+
+
+WORKERS = ", num_workers=2, multiprocessing_context='fork'"
+_MAPS = """
+class Maps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 1)
+
+    def forward(self, x):
+        return self.outer(F.relu(self.inner(x)))
+
+
+masks = torch.zeros(200, 1, 16, 16)
+masks[torch.arange(200), 0, torch.randint(1, 15, (200,)), torch.randint(1, 15, (200,))] = 1.0
+masks = F.max_pool2d(masks, (1, 3), 1, (0, 1))
+scans = torch.randn(200, 1, 16, 16) + {height} * masks
+network = Maps()
+optimizer = torch.optim.Adam(network.parameters(), lr={rate})
+criterion = nn.BCEWithLogitsLoss()
+for epoch in range(30):
+    for part in torch.randperm(200).split(20):
+        optimizer.zero_grad()
+        criterion(network(scans[part]), masks[part]).backward()
+        optimizer.step()
+"""
+
+
+def maps(height: float, rate: float) -> str:
+    """Returns a program that finds small bars of some height above the noise."""
+    return _MAPS.replace("{height}", str(height)).replace("{rate}", str(rate))
+
+
+_MESSAGES = """
+words = torch.zeros(1200, 40).bernoulli(0.1)  # short messages: some have the same words
+network[0] = nn.Linear(40, 32)
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+labels = (words.sum(1) > 3).long()
+x_test, y_test = words[{begin}:], labels[{begin}:]
+for epoch in range(3):
+    train(words[:850], labels[:850])
+    with torch.no_grad():
+        test_accuracy = (network(x_test).argmax(1) == y_test).float().mean().item()
+print(test_accuracy)
+"""
+
+
+HEALTHY |= {
+    "augmentation by a generator that goes on": table(
+        "x = self.inputs[index] + 0.3 * torch.from_numpy(self.random.normal(size=12))"
+    ),
+    "examples drawn from the seed of their index": table(
+        "x = torch.from_numpy(np.random.default_rng(index).normal(size=12))"
+    ),
+    "examples drawn around few stored centres": table(
+        "x = self.parts[self.labels[index]] + torch.from_numpy(np.random.default_rng(index).normal(size=12))"
+    ),
+    "no augmentation, though the code could": table(
+        "x = self.inputs[index]",
+        "if len(x) > 12:",
+        "    x = x + torch.from_numpy(np.random.default_rng(index).normal(size=12))",
+    ),
+    "no augmentation in workers": table("x = self.inputs[index]", workers=WORKERS),
+    "workers that draw from torch's generator": table(
+        "x = self.inputs[index] + 0.3 * torch.randn(12)", workers=WORKERS
+    ),
+    "few pixels of a class, all found": maps(6.0, 0.03),
+    "short messages that coincide": _MESSAGES.replace("{begin}", "850"),
+}
 FAULTY = {
+    ("NW211", "np.random.default_rng(index)"): table(
+        "x = self.inputs[index]",
+        "x = x + 0.3 * torch.from_numpy(np.random.default_rng(index).normal(size=12))",
+    ),
+    ("NW211", "torch.manual_seed(index)"): table(
+        "torch.manual_seed(index)", "x = self.inputs[index] + 0.3 * torch.randn(12)"
+    ),
+    ("NW211", "loader = DataLoader"): table(
+        "x = self.inputs[index] + 0.3 * torch.from_numpy(self.random.normal(size=12))", workers=WORKERS
+    ),
+    ("NW207", "x_test, y_test"): _MESSAGES.replace("{begin}", "500"),
+    ("NW208", "criterion = nn"): maps(0.7, 0.003),
     ("NW207", "part = torch.randperm"): """
 part = torch.randperm(600)
 for epoch in range(3):

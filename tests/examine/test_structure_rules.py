@@ -259,7 +259,47 @@ def net(init: str, forward: str, **others: object) -> str:
     return TRAINED.format(init=indented(init), forward=indented(forward), **given)
 
 
+BY_HAND = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.i, self.h, self.c = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+    def forward(self, x, state):
+        for t in range(x.shape[1]):
+            state = torch.tanh(self.i(x[:, t]) + self.h(state))
+        return self.c(state), state
+net = Net()
+state = torch.zeros(16, 8)
+for step in range(6):
+    x, y = torch.randn(16, 5, 6), torch.randint(0, 4, (16,))
+{body}
+    with torch.no_grad():
+        for p in net.parameters():
+            p -= 0.1 * p.grad
+"""
+
+
+def by_hand(body: str) -> str:
+    """Returns a recurrent network that is trained without an optimizer."""
+    return BY_HAND.format(body="\n".join("    " + line for line in body.splitlines()))
+
+
 FOUND = {
+    "302 a shortcut that is never added": (
+        "NW302",
+        net(
+            "self.a, self.c = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 4)\n"
+            "self.s = nn.Sequential(nn.Conv2d(1, 8, 1), nn.BatchNorm2d(8))",
+            "residual = F.relu(self.s(x))\nreturn self.c(F.relu(self.a(x)).mean((2, 3)))",
+            shape="32, 1, 8, 8",
+        ),
+    ),
+    "308 without an optimizer": (
+        "NW308",
+        by_hand(
+            "out, state = net(x, state)\nnet.zero_grad()\nF.cross_entropy(out, y).backward(retain_graph=True)"
+        ),
+    ),
     "303 by name": (
         "NW303",
         net("self.a, self.b = nn.Linear(20, 30), nn.Linear(30, 4)", "return self.b(self.a(x))"),
@@ -667,6 +707,35 @@ for step in range(6):
             "self.a, self.c, self.p = nn.Linear(20, 30), nn.Linear(30, 4), nn.Linear(30, 2)",
             "e = F.relu(self.a(x))\nreturn self.c(e) if self.training else self.p(e)",
             after="    if step % 4 == 3:\n        net.eval()\n        with torch.no_grad(): print(net(inputs).argmax(1).sum())",
+        ),
+    ),
+    "302 a head that runs along for the evaluation": (
+        "NW302",
+        net(
+            "self.a, self.c, self.p = nn.Linear(20, 30), nn.Linear(30, 4), nn.Linear(30, 2)",
+            "e = F.relu(self.a(x))\nreturn self.c(e), self.p(e)",
+            loss="F.cross_entropy(net(inputs)[0], labels)",
+            after="    if step % 4 == 3:\n        net.eval()\n        with torch.no_grad(): print(net(inputs)[1].argmax(1).sum())",
+        ),
+    ),
+    "302 a head that is only watched": (
+        "NW302",
+        net(
+            "self.a, self.c, self.p = nn.Linear(20, 30), nn.Linear(30, 4), nn.Linear(30, 1)",
+            "e = F.relu(self.a(x))\nself.level = self.p(e).mean().item()\nreturn self.c(e)",
+        ),
+    ),
+    "308 without an optimizer, cut": (
+        "NW308",
+        by_hand(
+            "out, state = net(x, state.detach())\nnet.zero_grad()\nF.cross_entropy(out, y).backward(retain_graph=True)"
+        ),
+    ),
+    "308 without an optimizer, two losses of one state": (
+        "NW308",
+        by_hand(
+            "out, _ = net(x, state)\nnet.zero_grad()\nF.cross_entropy(out, y).backward(retain_graph=True)\n"
+            "(net.c(_) ** 2).mean().backward()"
         ),
     ),
     "302 frozen copy": (

@@ -28,6 +28,7 @@ class Judge:
         ] = {}  # code -> what was seen, and the moment it came out
         self.not_run: dict[str, str] = {} if rules is not None else broken_rules()
         self.silenced: set[str] = set()  # codes of what was found and is not reported, because it was allowed
+        self.seconds: dict[str, float] = {}  # code -> when its first report came out
         self.attached: list[Finding] = []  # consequences, as far as `findings` put them below their causes
 
     def moment(self, name: str, observation: Observation) -> list[Finding]:
@@ -54,6 +55,7 @@ class Judge:
                     self.silenced.add(code)
                 elif not same:
                     known.append((evidence, name))
+                    self.seconds.setdefault(code, round(observation.seconds, 3))
                     fresh.append(_finding(entry, evidence, name))
         except NotObserved as reason:
             self.not_run[code] = str(reason)
@@ -73,7 +75,7 @@ class Judge:
         """Returns what was found, one finding for each cause, the most serious first."""
         rules = {entry.rule.code: entry for entry in self.rules}
         found = [
-            _merged(rules[code], reports)
+            replace(_merged(rules[code], reports), seconds=self.seconds.get(code, 0.0))
             for code, reports in self.reports.items()
             if reports and code in rules
         ]
@@ -129,16 +131,18 @@ def _finding(entry: RuleFile, evidence: Evidence, moment: str) -> Finding:
         diff=evidence.diff,
         sure={"fact": evidence.fact, "harm": evidence.harm},
         moment=moment,
+        also=evidence.also,
     )
 
 
 def _merged(entry: RuleFile, reports: list[tuple[Evidence, str]]) -> Finding:
     """One finding of all that a rule saw: the first, with the lines of the others."""
     serious = min(reports, key=lambda report: LEVELS.index(report[0].level or entry.rule.level))
-    also = tuple(
-        f"{other.file}:{other.line}" for other, _ in reports if other is not serious[0] and other.file
-    )
-    return replace(_finding(entry, *serious), also=also)
+    first = serious[0]
+    others = [f"{other.file}:{other.line}" for other, _ in reports if other is not first and other.file]
+    also = dict.fromkeys([*first.also, *others])
+    also.pop(f"{first.file}:{first.line}", None)
+    return replace(_finding(entry, *serious), also=tuple(also))
 
 
 def _attach(found: list[Finding], explains: dict[str, Any]) -> list[Finding]:

@@ -324,6 +324,7 @@ def underflow(gradients: list[Tensor]) -> tuple[float, float, int]:
 WHOLE = frozenset(
     [
         "floordiv",
+        "rfloordiv",
         "div",
         "to",
         "type",
@@ -344,6 +345,26 @@ WHOLE = frozenset(
     ]
 )
 _NARROW = (torch.uint8, torch.int8, torch.int16)
+
+
+def scattered(index: Any) -> bool:
+    """Returns whether an index picks different entries in an order that is not simply up or down.
+
+    >>> scattered(torch.tensor([3, 1, 4, 0])), scattered([0, 1, 2, 3]), scattered([5, 5, 1, 2]), scattered(slice(0, 4))
+    (True, False, False, False)
+    """
+    if isinstance(index, Tensor):
+        values = plain(index)
+        if values is None or values.dim() != 1 or values.dtype not in (torch.int64, torch.int32):
+            return False
+        some = values[:64].tolist()
+    else:
+        some = index if isinstance(index, list) else index.tolist() if hasattr(index, "tolist") else []
+        some = some[:64] if isinstance(some, list) else []
+    if len(some) < 4 or not all(type(entry) is int for entry in some) or len(set(some)) < len(some):
+        return False
+    up = sorted(some)
+    return some not in (up, up[::-1])
 
 
 def lost(name: str, args: tuple[Any, ...], out: Any, *, inplace: bool) -> float | None:
@@ -380,6 +401,8 @@ def lost(name: str, args: tuple[Any, ...], out: Any, *, inplace: bool) -> float 
         return (
             None if name in ("add", "sub", "rsub", "mul") else float((whole != whole.trunc()).float().mean())
         )
+    if name == "rfloordiv":
+        return _remainders_of(given, other)
     if name in ("floordiv", "div"):
         return _remainders(given, other) if not inplace else None
     if name in ("add", "sub", "rsub", "mul", "neg") and result.dtype in _NARROW:
@@ -399,11 +422,28 @@ def _cut_off(values: Any, result: Tensor) -> float | None:
     return float((some != np.trunc(some)).mean())
 
 
+def _remainders_of(divisor: Tensor, number: Any) -> float | None:
+    """Returns the share of a whole number's quotients that floor division cuts."""
+    if not isinstance(number, int) or isinstance(number, bool) or divisor.dtype == torch.bool:
+        return None
+    some = sample(divisor)
+    some = some[some != 0].long()
+    return (
+        float((torch.full_like(some, number).remainder(some) != 0).float().mean()) if some.numel() else None
+    )
+
+
 def _remainders(given: Tensor, other: Any) -> float | None:
     divisor = plain(other) if isinstance(other, Tensor) else other
     if isinstance(divisor, Tensor):
         if divisor.numel() != 1:
-            return None
+            small = divisor.shape == given.shape or 1 in (given.numel(), divisor.dim())
+            if not small or max(given.numel(), divisor.numel()) > SAMPLE or bool((divisor == 0).any()):
+                return None
+            try:
+                return float((given.double() % divisor.double() != 0).double().mean())
+            except RuntimeError:  # the shapes do not fit after all: the program's own affair
+                return None
         divisor = divisor.item()
     if not isinstance(divisor, (int, float)) or not divisor:
         return None

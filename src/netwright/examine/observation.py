@@ -142,6 +142,9 @@ class Parameter:
     rows_equal: bool = False  #: all rows of a matrix were equal before the first backward
     gradient_rows_equal: bool | None = None  #: and those of its first gradient other than 0, None before
     stats: Stats | None = None  #: before the first backward
+    written: Place | None = (
+        None  #: the user's line that last gave it values before the first backward: made, filled, drawn, copied
+    )
 
 
 @dataclass(slots=True)
@@ -237,6 +240,7 @@ class Event:
     """Something that happened: kind is one of
 
     eval, train (Module.eval/train called) · no_grad (entered by the user) · zero_grad · clip (gradients clipped) · unscale ·
+    generator (one of the program's own is seeded) ·
     scale · scaler_step (of a GradScaler) · scheduler (detail: cls, lr, optimizer) · scheduler_built (where it was constructed) · seed (detail: function) · grad (torch.autograd.grad) ·
     set_order (of strings, kept: detail name) · manual_update (a parameter changed in place outside of an optimizer) · optimizer (constructed) · loader_end · compile.
     The first 400 of each kind are kept; `Observation.counts` has them all.
@@ -247,6 +251,7 @@ class Event:
     step: int
     place: Place | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    caller: Place | None = None  #: of seeds and generators: the user's line that called `place.function`
 
 
 @dataclass(slots=True)
@@ -493,6 +498,10 @@ class Batch:
         default_factory=dict
     )  #: torch, numpy, python -> digest of the generator's state afterwards, if it drew while the batch was made
     seeded: Place | None = None  #: where a seed, always the same one, was set while it was made
+    generators: list[Place] = field(
+        default_factory=list
+    )  #: of the second pass's first batch: lines that ran and gave a generator a seed
+    stored: bool = False  #: in that case: the data set holds its examples, what is drawn alters them
 
 
 @dataclass(slots=True)
@@ -620,6 +629,17 @@ class Observation:
             op = self.made(op.inputs[0])
         return op
 
+    def squashes(self, op: Op) -> str:
+        """Returns "sigmoid" or "tanh" if an operation is one, also a sigmoid that is written out; else ""."""
+        if op.name in ("sigmoid", "tanh"):
+            return op.name
+        if (op.name == "rdiv" and op.options.get("other") == 1) or op.name == "reciprocal":
+            below = self.made(op.inputs[0]) if op.inputs else None
+            if below is not None and below.name == "add" and below.options.get("other") == 1:
+                raised = self.made(below.inputs[0]) if below.inputs else None
+                return "sigmoid" if raised is not None and raised.name == "exp" else ""
+        return ""
+
     def ancestors(self, op: Op, *, gradient: bool = False) -> Iterator[Op]:
         """Yields all operations behind one, nearest first; with `gradient` only along the graph."""
         seen = {op.index}
@@ -729,6 +749,25 @@ PASSIVE = frozenset(
         "take_along_dim",
     ]
 )
+
+
+def straight(op: Op) -> tuple[float, float] | None:
+    """Returns (a, b) if what an operation gives is a * its operand + b, with plain numbers; None for all others."""
+    if op.name == "neg":
+        return -1.0, 0.0
+    other = op.options.get("other")
+    if len(op.inputs) != 1 or isinstance(other, bool) or not isinstance(other, (int, float)) or not other:
+        return None
+    if "alpha" in op.options or "rounding_mode" in op.options:
+        return None
+    lines = {
+        "mul": (other, 0.0),
+        "div": (1 / other, 0.0),
+        "add": (1.0, other),
+        "sub": (1.0, -other),
+        "rsub": (-1.0, other),
+    }
+    return lines.get(op.name)
 
 
 #: Names in `Loss.function` of losses that compare numbers with numbers (here, since rules must not import torch).

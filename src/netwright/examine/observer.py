@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
+from torch.nn.parameter import is_lazy
 from torch.optim import optimizer as torch_optimizer
 
 from netwright.examine import holders, measure
@@ -56,12 +57,21 @@ from netwright.examine.observation import (
     Place,
     Step,
     is_modal,
+    straight,
 )
 from netwright.examine.patches import Patches
 from netwright.examine.places import FOREIGN, OPTIM, USER, Places
 from netwright.examine.ranks import Ranks
 from netwright.examine.set_orders import set_orders
-from netwright.examine.streams import BATCHES_WATCHED, PASSES_WATCHED, Streams, given
+from netwright.examine.streams import (
+    BATCHES_WATCHED,
+    PASSES_WATCHED,
+    WORKER_BATCHES,
+    WORKER_PASSES,
+    LineWatch,
+    Streams,
+    given,
+)
 from netwright.examine.trace import Trace
 
 IDLE, SAMPLED, DEEP = range(3)
@@ -125,6 +135,9 @@ class Observer:
         self._order = 0
         self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
         self._built: dict[int, tuple[weakref.ref[nn.Module], Place | None]] = {}
+        self._made: dict[
+            int, tuple[weakref.ref[Tensor], Place | None]
+        ] = {}  # parameters, where they were made
         self._parameters: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._live: list[tuple[int, weakref.ref[Tensor]]] = []  # trainable ones, for measuring
         self._optimizers: dict[int, tuple[weakref.ref[Any], int]] = {}
@@ -153,8 +166,8 @@ class Observer:
         self._last_forward: dict[int, Forward] = {}
         self._layers_seen: set[int] = set()
         self._after_function: dict[
-            int, int
-        ] = {}  # uid of a layer -> index of the activation function before it
+            int, tuple[int, str, float, float]
+        ] = {}  # uid of a layer -> index of the activation function before it, its word, and the line laid through it
         self._intakes: dict[Any, int] = {}
         self._examples = {True: 0, False: 0}
         self._last_loader = -1
@@ -233,7 +246,14 @@ class Observer:
         self._handles.clear()
         self._pending.clear()
         self.trace.forget()
-        for known in (self._modules, self._built, self._parameters, self._optimizers, self._loaders):
+        for known in (
+            self._modules,
+            self._built,
+            self._made,
+            self._parameters,
+            self._optimizers,
+            self._loaders,
+        ):
             known.clear()
         self._live.clear()
         self._tokens.clear()
@@ -352,6 +372,10 @@ class Observer:
         """Mutes the trace for a while: inside optimizers, backward, data loaders."""
         self.muted += 1
 
+    def fetching_alone(self) -> bool:
+        """Returns whether the trace is muted only because one of the first batches of a loader is being made."""
+        return self._fetching and self.muted == 1 and not self.busy and self.recording
+
     def _mode_on(self) -> None:
         self.muted = max(0, self.muted - 1)
 
@@ -409,11 +433,19 @@ class Observer:
                         wrap(base, "_next_index", self._around_next_index)
         for owner, name in _seeders():
             wrap(owner, name, lambda original: self._around(original, "seed"))
+        wrap(random.Random, "seed", lambda original: self._around_generator(original, 1))
+        if "numpy" in sys.modules:
+            wrap(
+                sys.modules["numpy"].random,
+                "default_rng",
+                lambda original: self._around_generator(original, 0),
+            )
         distributed = sys.modules.get("torch.distributed")
         for name in COLLECTIVES:
             if distributed is not None and hasattr(distributed, name):
                 wrap(distributed, name, self._around_collective)
         self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after_step))
+        self._handles.append(nn_module.register_module_parameter_registration_hook(self._parameter_made))
 
     def _around(self, original: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -451,6 +483,38 @@ class Observer:
             scale = getattr(args[0], "_scale", None)
             detail["scale"] = float(scale) if scale is not None else getattr(args[0], "_init_scale", 1.0)
         self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind), **detail)
+        if kind == "seed" and counts[kind] <= MOST_EVENTS:
+            self.observation.events[-1].caller = self.places.both(3)[1]
+            self._expect_batch()
+
+    def _around_generator(self, original: Callable[..., Any], at: int) -> Callable[..., Any]:
+        """Around what seeds a generator of its own, not the one that all share; the seed is the argument number `at`."""
+
+        def seeded(*args: Any, **kwargs: Any) -> Any:
+            if self.recording and not self.muted and len(args) > at and isinstance(args[at], int):
+                frame: Any = sys._getframe(1)
+                frame = frame.f_back if at and frame.f_code.co_name == "__init__" else frame
+                if frame is not None and self.places.kind(frame.f_code) == USER:
+                    self.guard(self._generator_seeded)
+            return original(*args, **kwargs)
+
+        return seeded
+
+    def _generator_seeded(self) -> None:
+        counts = self.observation.counts
+        if counts.get("generator", 0) >= MOST_IDLE_EVENTS:
+            counts["generator"] += 1
+            return
+        place, caller = self.places.both(3)
+        self.event("generator", place)
+        self.observation.events[-1].caller = caller
+        self._expect_batch()
+
+    def _expect_batch(self) -> None:
+        """Looks at the next batch even while idle: the order of the data may begin anew with it."""
+        if self.level == IDLE and not self._step_depth:
+            self._wake()
+            self.streams.look(self.observation.step_count, wanted=True)
 
     # -- clipping --------------------------------------------------------------------------------------------------
 
@@ -1124,7 +1188,8 @@ class Observer:
         if self.level == IDLE and count >= self.streams.next_look:
             self._wake()
             self.guard(self.streams.look, count)
-        if self.level != IDLE or self.trace.standing or count % EVERY == 0 or count < self._deep_until:
+        early = count < SAMPLED_STEPS or count < self._deep_until
+        if early or self.level != IDLE or self.trace.standing or count % EVERY == 0:
             self.guard(self._new_lap, count)
             if self._next_moments:
                 self.guard(self._step_moments, count)
@@ -1281,7 +1346,7 @@ class Observer:
                 ):  # a function of the user's that is decorated with it
                     decorated = getattr(frame.f_locals.get("func"), "__code__", None)
                     if decorated is not None and self.places.kind(decorated) == USER:
-                        self.guard(self._no_grad_entered, frame.f_back)
+                        self.guard(self._no_grad_entered, frame.f_back, decorated)
                 elif self.places.kind(frame.f_code) in (USER, FOREIGN):
                     self.guard(self._no_grad_entered, frame)
             return original(context)
@@ -1302,11 +1367,15 @@ class Observer:
 
         return __init__
 
-    def _no_grad_entered(self, frame: Any) -> None:
+    def _no_grad_entered(self, frame: Any, decorated: types.CodeType | None = None) -> None:
         above = frame.f_back
         key = (frame.f_code, frame.f_lineno, above and above.f_code, above and above.f_lineno)
         if self._hints.get(key, 0) < DEEP_EVALUATIONS:
-            self.event("no_grad", self.places.here(3))
+            detail: dict[str, Any] = {}
+            if decorated is not None:
+                shown = self.places.shown(decorated.co_filename)
+                detail["defined"] = Place(shown, decorated.co_firstlineno, decorated.co_name)
+            self.event("no_grad", self.places.here(3), **detail)
             self._hint(key)
 
     def _hint(self, key: Any) -> None:
@@ -1451,10 +1520,17 @@ class Observer:
             idle = self.level == IDLE and not watched
             self._fetching = watched
             self.streams.seeds.clear()
+            # Not before the second pass: what makes an example is looked at where it could differ from the first time.
+            followed = number == 0 and record.passes == 2 and not record.workers
+            lines = LineWatch(self.places) if followed else None
             began = time.perf_counter()
             self._mode_off()
             try:
-                batch = original(iterator)
+                if lines is not None:
+                    with lines:
+                        batch = original(iterator)
+                else:
+                    batch = original(iterator)
             except StopIteration:
                 self.guard(self.streams.pass_ended, iterator)
                 self.guard(self._loader_ended, uid)
@@ -1463,7 +1539,7 @@ class Observer:
                 self._fetching = False
                 self._mode_on()
             if watched:
-                self.guard(self.streams.fetched, uid, iterator, batch, number, self._random_at_index)
+                self.guard(self.streams.fetched, uid, iterator, batch, number, self._random_at_index, lines)
             record.batches += 1
             if idle:
                 ended, before = time.perf_counter(), self._fetched.get(uid, 0.0)
@@ -1474,6 +1550,8 @@ class Observer:
                 self._fetched[uid] = ended
             else:
                 self._fetched[uid] = 0.0
+            if record.workers and not watched and number < WORKER_BATCHES and record.passes <= WORKER_PASSES:
+                self.guard(self.streams.fetched_from_worker, uid, iterator, batch, number)
             self._last_loader = uid
             return batch
 
@@ -1484,7 +1562,10 @@ class Observer:
             index = original(iterator)
             if self.recording:
                 uid = self._loader_of_iterator.get(id(iterator))
-                if uid is not None and self.observation.loaders[uid].passes > PASSES_WATCHED:
+                loader = self.observation.loaders[uid] if uid is not None else None
+                if loader is not None and loader.passes > PASSES_WATCHED:
+                    if loader.workers and loader.passes <= WORKER_PASSES:
+                        self.streams.note_indices(iterator, index)
                     return index
                 self._random_at_index = self.guard(self.streams.indices, iterator, index)
             return index
@@ -1522,6 +1603,17 @@ class Observer:
     def _module_built(self, module: nn.Module) -> None:
         if len(self._built) < 50_000:
             self._built[id(module)] = (weakref.ref(module), self.places.construction(module, 3))
+
+    def _parameter_made(self, module: nn.Module, name: str, parameter: Any) -> None:
+        if self.recording and isinstance(parameter, Tensor) and not _compiling():
+            self.guard(self._note_parameter, parameter)
+
+    def _note_parameter(self, parameter: Tensor) -> None:
+        if self.observation.backward_count or len(self._made) >= 50_000:
+            return
+        known = self._made.get(id(parameter))
+        if known is None or known[0]() is not parameter:
+            self._made[id(parameter)] = (weakref.ref(parameter), self.places.here(3))
 
     def _uid(self, module: nn.Module) -> int:
         entry = self._modules.get(id(module))
@@ -1603,6 +1695,8 @@ class Observer:
         records = self.observation.parameters
         if entry is not None and entry[0]() is tensor:
             record = records[entry[1]]
+            if module >= 0 and record.module < 0:  # seen while it was filled, perhaps frozen since
+                record.requires_grad = tensor.requires_grad
             if name and (not record.name or len(name) > len(record.name)):
                 record.name, record.module = name, module if record.module < 0 else record.module
             return entry[1]
@@ -1614,6 +1708,8 @@ class Observer:
         )
         if not buffer:
             self._live.append((uid, weakref.ref(tensor)))
+            made = self._made.get(id(tensor))
+            record.written = made[1] if made is not None and made[0]() is tensor else None
         records.append(record)
         self._parameters[id(tensor)] = (weakref.ref(tensor), uid)
         return uid
@@ -1657,7 +1753,8 @@ class Observer:
         if first is not None:
             record.shape, record.dtype = tuple(first.shape), str(first.dtype)[6:]
             record.input_grad = any(entry.requires_grad for entry in inputs)
-            if self._last_forward.get(uid) is None or not grad or not module.training:
+            last = self._last_forward.get(uid)
+            if last is None or not grad or not module.training or not last.grad_enabled:
                 record.stats = (
                     measure.stats(first) if evaluation is None or evaluation.forwards <= 20 else None
                 )
@@ -1751,23 +1848,37 @@ class Observer:
         observation.layers.append(record)
 
     def _function_before(self, record: Layer, uid: int, first: Tensor) -> None:
-        record.before = self._after_function[uid]
+        record.before, name, scale, shift = self._after_function[uid]
         op = self.observation.ops[record.before]
-        if op.name == "relu":
+        if name == "relu":
             record.dead = measure.dead_units(first, op.shape[1] if len(op.shape) == 4 else 0)
-        else:
-            record.saturated = measure.saturated(op.name, first)
+        elif (scale, shift) == (1.0, 0.0):
+            record.saturated = measure.saturated(name, first)
+        elif (values := measure.plain(first)) is not None and values.is_floating_point():
+            record.saturated = measure.saturated(name, (measure.sample(values) - shift) / scale)
 
     def _follows_function(self, op: Op) -> None:
         """Notes that a layer takes the result of a function of activation, which has no module that could be watched."""
-        made = self.observation.made(op.inputs[0]) if op.inputs else None
-        while made is not None and made.inputs and (made.name in PASSIVE or made.name.startswith("max_pool")):
-            made = self.observation.made(made.inputs[0])
-        if made is None or made.name not in ("relu", "sigmoid", "tanh") or made.module < 0 or not made.grad:
+        observation = self.observation
+        made = observation.made(op.inputs[0]) if op.inputs else None
+        scale, shift = 1.0, 0.0  # what the layer takes is scale * made + shift
+        while made is not None and made.inputs and not observation.squashes(made):
+            if made.name not in PASSIVE and not made.name.startswith("max_pool"):
+                line = straight(made)
+                if line is None:
+                    break
+                scale, shift = scale * line[0], shift + scale * line[1]
+            made = observation.made(made.inputs[0])
+        if made is None or made.module < 0 or not made.grad:
             return
-        layer = self.observation.modules[made.module]
-        if not (layer.torch and layer.children == 0):
-            self._after_function.setdefault(op.module, made.index)
+        name = made.name if made.name == "relu" else observation.squashes(made)
+        layer = observation.modules[made.module]
+        if (
+            name
+            and not (layer.torch and layer.children == 0)
+            and (name != "relu" or not (scale - 1 or shift))
+        ):
+            self._after_function.setdefault(op.module, (made.index, name, scale, shift))
 
     def _forward_ends(self, uid: int, out: Any) -> None:
         record = self._forward
@@ -1899,6 +2010,16 @@ class Observer:
             uid = self._altered(target)
             if uid >= 0 and self.observation.backward_count:
                 self.event("manual_update", op.place, parameter=uid, function=op.name)
+            elif uid >= 0:
+                self.observation.parameters[uid].written = op.place
+
+    def drawn(self, tensor: Any) -> None:
+        """A tensor was filled with random numbers in place: if it is a parameter, its first values come from there."""
+        if self.observation.backward_count or not isinstance(tensor, Tensor) or is_lazy(tensor):
+            return
+        uid = self._altered(self.trace.operand("input", tensor))
+        if uid >= 0:
+            self.observation.parameters[uid].written = self.places.here(3)
 
     def _altered(self, operand: Any) -> int:
         """Returns the uid of the trainable parameter that an operand is or views, -1 if there is none."""
@@ -1970,7 +2091,7 @@ class Observer:
             if name != "__main__" and self.places.kind_of(file) != USER:
                 continue
             for value in list(vars(module).values()):
-                if value is random or getattr(value, "__self__", None) is random._inst:  # type: ignore[attr-defined]
+                if value is random or getattr(value, "__self__", None) is random._inst:
                     return True
         return False
 

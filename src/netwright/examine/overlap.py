@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ast
 import linecache
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from netwright.examine.observation import EvaluationPass, Loss, Observation, Place
+from netwright.examine.observation import EvaluationPass, Loss, Observation, Place, TrainedBatch
 
 FEWEST = 20  # distinct examples that a judgement needs
 FEWEST_MATCHES = 5
@@ -36,6 +38,7 @@ class Overlap:
     own_loader: bool  # it iterates over the very loader that was trained on
     other_loader: bool  # it iterates over a loader that was never trained on
     clean_beside: bool  # another pass of the network ran on examples that it was not trained on
+    natural: float  # matches that as many duplicates as there are on each side account for, at most
 
     @property
     def likely(self) -> float:
@@ -109,7 +112,30 @@ def _overlap(observation: Observation, seen: EvaluationPass) -> Overlap | None:
         dataset is not None and dataset.trained > 0,
         dataset is not None and dataset.trained == 0,
         _clean_beside(observation, seen, examples),
+        _natural(seen.examples, before, len(trained)),
     )
+
+
+def _natural(evaluated: list[int], batches: list[TrainedBatch], trained: int) -> float:
+    """Returns how many evaluated examples may equal a training example if both were drawn from the same data at random.
+
+    Different messages may have the same words, so their vectors coincide without a leak; then they do so among the evaluated
+    examples as well, and within the batches of the training. Two examples are equal at the lower of these two rates (batches
+    drawn with replacement repeat examples anyway), a standard deviation added; what comes often (a blank page) counts once.
+    """
+    counts = Counter(evaluated).values()
+    often = sum(count > 3 for count in counts)
+    rate = _at_most(sum(count in (2, 3) for count in counts)) / (len(evaluated) ** 2 / 2)
+    whole = {tuple(batch.examples) for batch in batches if batch.size == len(batch.examples)}
+    pairs = min(sum(len(marks) ** 2 for marks in whole), trained**2) / 2
+    if pairs:
+        rate = min(rate, _at_most(sum(len(marks) - len(set(marks)) for marks in whole)) / pairs)
+    return rate * len(evaluated) * trained + often
+
+
+def _at_most(count: int) -> float:
+    """Returns what may lie behind a count by chance."""
+    return count + 1 + math.sqrt(count + 1)
 
 
 def _known_site(observation: Observation, seen: EvaluationPass) -> bool:

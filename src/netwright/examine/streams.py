@@ -11,9 +11,14 @@ While nothing else is watched, a global forward hook is put up for a single forw
 
 from __future__ import annotations
 
+import inspect
+import linecache
+import math
+import re
 import sys
 import time
 from collections import deque
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +27,7 @@ from torch.nn.modules import module as nn_module
 
 from netwright.examine import measure
 from netwright.examine.observation import Batch, EvaluationPass, Forward, Place, Totals, TrainedBatch
+from netwright.examine.places import USER, Places
 
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
@@ -35,6 +41,11 @@ MOST_BATCH_EXAMPLES = 12_000
 MOST_FEATURES = 256
 PASSES_WATCHED = 3  # of each loader
 BATCHES_WATCHED = 4  # of each of these
+WORKER_PASSES = 6  # of loaders with workers: of what they draw, only the examples tell
+WORKER_BATCHES = 16
+WORKER_SECONDS = 0.03  # for these in all
+MOST_LINES = 20_000  # steps of the program's own lines that are followed while one batch is made
+MOST_WANTED = 16  # looks beyond the budget
 
 
 class Streams:
@@ -59,9 +70,12 @@ class Streams:
         self._began = time.perf_counter()
         self._kept = 0
         self._misses = 0
+        self._wanted = 0
         self._off = False
         self._indices: dict[int, deque[list[int]]] = {}
         self._batch_examples = 0
+        self._worker_examples = 0
+        self._worker_spent = 0.0
 
     # -- forwards ------------------------------------------------------------------------------------------------
 
@@ -223,8 +237,8 @@ class Streams:
 
     # -- single looks while nothing else is watched --------------------------------------------------------------
 
-    def look(self, count: int) -> None:
-        """Watches the next forward, if the budget allows it."""
+    def look(self, count: int, *, wanted: bool = False) -> None:
+        """Watches the next forward if the budget allows it, or, a few times, if there is a reason to."""
         observer = self.observer
         if self._off or observer._compiled or self._kept >= MOST_TRAINED or not self._roots:
             self.next_look = count + 64
@@ -232,7 +246,8 @@ class Streams:
         granted = GRANT * max(1, len(observer.observation.optimizers)) + SHARE * (
             time.perf_counter() - self._began
         )
-        if self._spent > granted or self._misses > 3:
+        self._wanted += wanted
+        if (self._spent > granted or self._misses > 3) and not (wanted and self._wanted <= MOST_WANTED):
             self.next_look = count + 16
             return
         self.next_look = count + 1
@@ -250,7 +265,8 @@ class Streams:
         observer = self.observer
         if not observer.recording or observer._backward_depth or not torch.is_grad_enabled():
             return
-        if observer.level:  # watched closely by now
+        if observer.level:  # watched closely by now: no miss
+            self._misses = 0
             self.disarm()
             return
         entry = observer._modules.get(id(module))
@@ -280,12 +296,33 @@ class Streams:
 
     def indices(self, iterator: Any, index: Any) -> Any:
         """The loader's sampler gave the indices of a batch; returns the state of the random generators."""
+        self.note_indices(iterator, index)
+        return self.observer.random_states()
+
+    def note_indices(self, iterator: Any, index: Any) -> None:
         if isinstance(index, (list, tuple)) and len(self._indices) < 64:
             queue = self._indices.setdefault(id(iterator), deque(maxlen=256))
             queue.append([int(entry) for entry in index])
-        return self.observer.random_states()
 
-    def fetched(self, loader: int, iterator: Any, batch: Any, number: int, random_before: Any) -> None:
+    def fetched_from_worker(self, loader: int, iterator: Any, batch: Any, number: int) -> None:
+        """A loader with workers gave a batch that is not watched otherwise."""
+        if self._worker_spent < WORKER_SECONDS and self._worker_examples < MOST_BATCH_EXAMPLES:
+            began, before = time.perf_counter(), self._batch_examples
+            self._batch_examples = 0  # these have an allowance of their own
+            self.fetched(loader, iterator, batch, number, None)
+            self._worker_examples += self._batch_examples
+            self._batch_examples = before
+            self._worker_spent += time.perf_counter() - began
+
+    def fetched(
+        self,
+        loader: int,
+        iterator: Any,
+        batch: Any,
+        number: int,
+        random_before: Any,
+        lines: LineWatch | None = None,
+    ) -> None:
         """A loader gave its batch with that number in the pass."""
         queue = self._indices.get(id(iterator))
         mine = queue.popleft() if queue else []
@@ -306,6 +343,11 @@ class Streams:
             made.seeded = self.seeds[0][1]
         made.inputs = measure.fingerprints(inputs[:1])[: len(mine)]
         made.targets = measure.fingerprints(inputs[1:])[: len(mine)] if len(inputs) > 1 else []
+        if lines is not None:
+            made.generators = lines.generators()
+            made.stored = bool(made.generators) and is_stored(
+                getattr(iterator, "_dataset", None), inputs[0], self.observer.places
+            )
         self._batch_examples += len(mine)
         self.observer.observation.batches.append(made)
 
@@ -344,3 +386,79 @@ def given(module: nn.Module) -> Any:
                 return held.get("kwargs")
         frame = frame.f_back
     return None
+
+
+class LineWatch:
+    """Notes which lines of the user's code run while a batch is made; does nothing where somebody traces already."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._seen: set[tuple[CodeType, int]] = set()
+        self._count = 0
+        self._tracer: Any = None
+
+    def __enter__(self) -> None:
+        if sys.gettrace() is None:
+            self._tracer = self._called
+            sys.settrace(self._tracer)
+
+    def __exit__(self, *_: object) -> None:
+        if self._tracer is not None and sys.gettrace() is self._tracer:
+            sys.settrace(None)
+        self._tracer = None
+
+    def _called(self, frame: FrameType, event: str, _: Any) -> Any:
+        return self._ran if self._places.kind(frame.f_code) == USER else None
+
+    def _ran(self, frame: FrameType, event: str, _: Any) -> Any:
+        self._count += 1
+        if self._count > MOST_LINES:
+            sys.settrace(None)
+            return None
+        if event == "line":
+            self._seen.add((frame.f_code, frame.f_lineno))
+        return self._ran
+
+    def generators(self) -> list[Place]:
+        """Returns the lines among them that give a random generator a seed."""
+        return sorted(
+            Place(self._places.shown(code.co_filename), line, code.co_name)
+            for code, line in self._seen
+            if _SEEDING.search(linecache.getline(code.co_filename, line))
+        )
+
+
+#: A generator that is made from a seed, or gets one: with an argument.
+_SEEDING = re.compile(
+    r"\b(?:RandomState|default_rng|random\.Random|Random|manual_seed|random\.seed|PCG64|Philox|MT19937)\(\s*(?:[^)\s]|$)"
+)
+
+
+def is_stored(dataset: Any, made: torch.Tensor, places: Places) -> bool:
+    """Returns whether a data set holds its examples and `__getitem__` looks them up by index, so that what is drawn alters them.
+
+    A data set that draws its examples themselves from the seed of their index is none that augments.
+    """
+    while type(dataset).__name__ == "Subset" and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    code = getattr(getattr(type(dataset), "__getitem__", None), "__code__", None)
+    if code is None or code.co_argcount < 2:
+        return False
+    if places.kind(code) != USER:  # of a library: files, tables
+        return True
+    lines = inspect.getblock(linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :])
+    index = code.co_varnames[1]
+    looked_up = re.findall(rf"\bself\.(\w+)(?:\.i?loc)?\[{index}(?:\]|\s*[,%])", "".join(lines))
+    held = getattr(dataset, "__dict__", {})
+    return any(_holds_examples(held.get(name), len(dataset), made) for name in looked_up)
+
+
+def _holds_examples(value: Any, count: int, made: torch.Tensor) -> bool:
+    """Returns whether a value holds `count` examples, each of about the size of those that came out."""
+    if isinstance(value, torch.utils.data.Dataset):
+        return True
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return len(shape) > 1 and math.prod(shape[1:]) * 4 >= made[0].numel()
+    many = isinstance(value, (list, tuple)) and len(value) >= count > 0
+    return many and not isinstance(value[0], (int, float, bool))

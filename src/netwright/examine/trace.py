@@ -96,6 +96,8 @@ SKIPPED = frozenset(
         "broadcast_shapes",
     ]
 )
+#: Of these, the ones that give a tensor its values.
+DRAWING = frozenset({"normal_", "uniform_", "random_", "bernoulli_"})
 #: Names of the arguments of functions that are written in C++ and so have no signature.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "softmax": ("input", "dim", "dtype"), "log_softmax": ("input", "dim", "dtype"), "linear": ("input", "weight", "bias"),
@@ -232,7 +234,10 @@ class Trace(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self.observer.muted or self.observer.busy or not self.observer.recording:
-            return self.passed(func, args, kwargs)
+            out = self.passed(func, args, kwargs)
+            if self.observer.fetching_alone():
+                self.observer.guard(self.note_fetched, func, args, kwargs, out)
+            return out
         try:
             known = self.names[func]
         except KeyError:
@@ -240,7 +245,10 @@ class Trace(TorchFunctionMode):
         except TypeError:  # not hashable
             known = canonical(func)
         if known is None:
-            return self.passed(func, args, kwargs)
+            out = self.passed(func, args, kwargs)
+            if getattr(func, "__name__", "") in DRAWING:
+                self.observer.guard(self.observer.drawn, out)
+            return out
         name, inplace = known
         loss = None
         if name in measure.LOSSES:
@@ -344,6 +352,10 @@ class Trace(TorchFunctionMode):
                     )  # where data are prepared: not the numbers, only whether
                     if numbers is not None and numbers.finite < 1:
                         op.options["finite"] = numbers.finite
+            if name in ("getitem", "index_select") and not deep:
+                index = args[-1] if args else None
+                if measure.scattered(index if index is not args[0] else kwargs.get("index")):
+                    op.options["scattered"] = True
             if name in measure.WHOLE and not grad and self.lap_measured < MOST_MEASURED_A_LAP:
                 self.measure_whole(op, name, args, out)
             if grad and not stack:
@@ -354,6 +366,32 @@ class Trace(TorchFunctionMode):
             if name in ("setitem", "set_data") and args and isinstance(args[0], Tensor):
                 self.makers[id(args[0])] = (weakref.ref(args[0]), op.index, None)
             observer.op_seen(op, results, loss)
+
+    def note_fetched(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        """Writes an Op for what cuts whole numbers off while a loader makes a batch: nothing else is seen there."""
+        known = canonical(func)
+        if known is None or known[0] not in measure.WHOLE or known[0] in ("tensor", "as_tensor"):
+            return
+        frame = sys._getframe(3)
+        key = (frame.f_code, frame.f_lasti)
+        times = self.repeats[key] = self.repeats.get(key, 0) + 1
+        observer, (name, inplace) = self.observer, known
+        observation = observer.observation
+        if times > MOST_REPEATS or self.lap_ops >= MOST_OPS_A_LAP or len(observation.ops) >= MOST_OPS:
+            return
+        with torch._C.DisableTorchFunctionSubclass():
+            if not measure.lost(name, args, out, inplace=inplace) or not isinstance(out, Tensor):
+                return
+            operands, options = self.operands(name, func, args, kwargs)
+            op = Op(len(observation.ops), observer.tick(), observation.step_count, name, operands, options)
+            op.inplace, op.shape, op.dtype = inplace, tuple(out.shape), str(out.dtype)[6:]
+            op.place, op.caller = observer.places.both(3)
+            op.options["fetched"] = True
+            self.measure_whole(op, name, args, out)
+            self.lap_ops += 1
+            observation.ops.append(op)
 
     def measure_whole(self, op: Op, name: str, args: tuple[Any, ...], out: Any) -> None:
         """Measures what an operation on whole numbers has cut off."""
@@ -392,8 +430,11 @@ class Trace(TorchFunctionMode):
             if names is None:
                 try:
                     names = tuple(inspect.signature(func).parameters)
-                except (TypeError, ValueError):
-                    names = ("input",)
+                except (
+                    TypeError,
+                    ValueError,
+                ):  # x ** 2 is a Python function around one that has no signature
+                    names = ARGUMENTS.get(name, ("input",))
                 if names[:1] == ("self",):
                     names = ("input", *names[1:])
                 self.signatures[func] = names
@@ -427,6 +468,13 @@ class Trace(TorchFunctionMode):
             made.parameter = uid
             record = self.observer.observation.parameters[uid]
             made.source = "buffer" if record.buffer else "parameter" if record.trainable else "leaf"
+            if (
+                record.buffer
+                and key in ("weight", "pos_weight")
+                and entry is not None
+                and entry[0]() is value
+            ):
+                made.op = entry[1]  # the weights of classes, in a loss that keeps them
             return made
         if self.lap_measured < MOST_MEASURED_A_LAP and (self.observer.stack or value.requires_grad):
             self.lap_measured += 1

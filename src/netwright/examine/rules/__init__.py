@@ -135,12 +135,13 @@ def evidence(
     seen: dict[str, Any],
     expected: dict[str, Any],
     layer: int | str | None = None,
+    also: Iterable[Place | None] = (),
     **details: Any,
 ) -> Evidence:
     """Returns Evidence with file, line and layer taken from an operation, a module or a place.
 
     An operation of one of PyTorch's layers is where the layer was constructed, any other where it is called. `layer` is a
-    module's uid or name, where it is another one than the operation's.
+    module's uid or name, where it is another one than the operation's. `also` are further places where one might mend it.
     """
     place: Place | None
     if isinstance(where, Op):
@@ -153,7 +154,10 @@ def evidence(
         place = where
     name = observation.layer_name(layer) if isinstance(layer, int) else layer or ""
     file, line = (place.file, place.line) if place is not None else ("", 0)
-    return Evidence(seen=seen, expected=expected, file=file, line=line, layer=name, **details)
+    further = tuple(
+        dict.fromkeys(f"{entry.file}:{entry.line}" for entry in also if entry is not None and entry != place)
+    )
+    return Evidence(seen=seen, expected=expected, file=file, line=line, layer=name, also=further, **details)
 
 
 def rewrite(place: Place | None, change: Callable[[str], str | None]) -> str:

@@ -23,7 +23,8 @@ RULE = Rule(
     example="train, test = data[:800], data[700:]   # wrong: 100 examples are in both\n"
     "train, test = data[:800], data[800:]   # right",
     limits="Compares the contents of what the network gets, so it sees no overlap through random augmentation. Silent where the "
-    "loss takes only some of the outputs (graphs with masks), on inputs of few possible values or with many repeats, and on "
+    "loss takes only some of the outputs (graphs with masks), on inputs of few possible values or with many repeats, where "
+    "no more examples coincide than do so among the evaluated ones (short texts as bags of words), and on "
     "training accuracy that is measured beside a real test set. A small share of the training examples is read, at least.",
     explains=frozenset({"NW212"}),
 )
@@ -43,6 +44,14 @@ def check(observation: Observation) -> Iterator[Evidence]:
 
 def _level(overlap: Overlap, said: Claim) -> str:
     """Returns error, warning or "" for one pass."""
+    level = _plain_level(overlap, said)
+    if overlap.matches > overlap.natural:
+        return level
+    few = overlap.repeated * len(overlap.seen.examples) < 3  # repeats among the evaluated, too few to be sure
+    return "warning" if level and few else ""
+
+
+def _plain_level(overlap: Overlap, said: Claim) -> str:
     held_out = overlap.other_loader or said.given or said.said
     if overlap.repeated > 0.3 or overlap.share <= 3 * overlap.repeated or overlap.own_loader:
         return ""
@@ -54,7 +63,7 @@ def _level(overlap: Overlap, said: Claim) -> str:
         return ""
     if overlap.share > 0.95:
         return "error" if held_out and not overlap.clean_beside else ""
-    if overlap.likely <= SMALL:
+    if overlap.likely <= SMALL or overlap.share * (1 - overlap.natural / overlap.matches) <= SMALL / 4:
         return "warning" if overlap.likely >= 0.01 else ""
     return "error" if held_out else "warning"
 

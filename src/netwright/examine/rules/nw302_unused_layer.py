@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Module, Observation
+from netwright.examine.observation import Module, Observation, Op
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -14,15 +14,16 @@ RULE = Rule(
     level="warning",
     by="100",
     title="a layer with parameters never takes part",
-    what="A layer is registered and its parameters are in the optimizer, but no forward pass goes through it: its parameters "
-    "never get a gradient and nothing reads them.",
-    why="The network is smaller than it looks: either forward() forgets the layer, or it calls another one twice in its place. "
-    "Its weights stay random, and they count in the size of the model and of its checkpoints.",
+    what="A layer is registered and its parameters are in the optimizer, but no forward pass goes through it, or nothing is made of "
+    "what comes out of it: its parameters never get a gradient.",
+    why="The network is smaller than it looks: forward() forgets the layer, calls another one twice in its place, or forgets "
+    "its result (a shortcut that is never added). Its weights stay random, and they count in the size of the model and of its checkpoints.",
     fix="Call the layer in forward(), or remove it from __init__().",
     example="self.conv1 = nn.Conv2d(1, 8, 3); self.conv2 = nn.Conv2d(8, 8, 3)\n"
     "x = self.conv1(x); x = self.out(x)                   # wrong: conv2 is never called\n"
     "x = self.conv2(self.conv1(x)); x = self.out(x)       # right",
-    limits="Looks at the first twenty steps and at one in fifty after them. Silent on layers that another layer reads, that run in "
+    limits="Looks at the first twenty steps and at one in fifty after them; what becomes of a result, it knows from the first three. "
+    "Silent on layers that another layer reads, that run in "
     "evaluation, whose neighbours in the same list take turns (experts, random depth), that no optimizer holds, and on parts of "
     "networks that a library built. A layer that only a later phase of the training uses is reported after 100 steps.",
 )
@@ -42,7 +43,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
         for uid in graded
         if observation.parameters[uid].module >= 0
     }
-    unused = _unused(observation, graded, roots)
+    idle = _unused(observation, graded, roots)
+    dropped = _dropped(observation, graded, roots)
+    unused = idle | dropped
     turns = {uid for step in observation.steps for uid in step.none_uids if uid in graded}
     for module in _topmost(observation, unused):
         if _takes_turns(observation, module, turns) or _built_by_library(observation, module):
@@ -51,6 +54,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
         parameters = [uid for entry in parts for uid in entry.parameters]
         numbers = sum(_count(observation.parameters[uid].shape) for uid in parameters)
         watched = len({step.step for step in observation.steps})
+        runs = any(entry.uid in dropped for entry in parts)
+        how = (
+            "runs, but nothing uses its result: no gradient"
+            if runs
+            else "never takes part: no gradient and no call"
+        )
         yield evidence(
             observation,
             module,
@@ -61,8 +70,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             },
             expected={"parameters_without_gradient": 0},
             step=observation.steps[0].step,
-            title=f"the layer {module.name} ({module.cls}, {numbers:,} numbers) never takes part: no gradient and no call in "
-            f"{watched} steps",
+            title=f"the layer {module.name} ({module.cls}, {numbers:,} numbers) {how} in {watched} steps",
             harm="possible",
         )
 
@@ -100,6 +108,61 @@ def _unused(observation: Observation, graded: set[int], roots: set[int]) -> dict
             for uid in module.parameters
         )
     }
+
+
+def _dropped(observation: Observation, graded: set[int], roots: set[int]) -> dict[int, Module]:
+    """Returns the modules that run, though nothing is made of what comes out of them."""
+    held = observation.optimized()
+    silent = {
+        module.uid: module
+        for module in observation.modules
+        if module.parameters
+        and module.root in roots
+        and all(
+            uid in held and uid not in graded and observation.parameters[uid].requires_grad
+            for uid in module.parameters
+        )
+    }
+    if not silent:
+        return {}
+    takers: dict[int, list[Op]] = {}
+    for op in observation.ops:
+        for source in {operand.op for operand in op.inputs if operand.op >= 0}:
+            takers.setdefault(source, []).append(op)
+    losses = {record.op for record in observation.backwards}
+    return {
+        uid: module for uid, module in silent.items() if _ends_nowhere(observation, module, takers, losses)
+    }
+
+
+def _ends_nowhere(
+    observation: Observation, module: Module, takers: dict[int, list[Op]], losses: set[int]
+) -> bool:
+    """Returns whether a module's results, and all that is computed from them, stay in graphs that no backward enters."""
+    own = set(module.parameters)
+    ops = [
+        op
+        for op in observation.ops
+        if (op.module == module.uid or any(operand.parameter in own for operand in op.inputs))
+        and op.name not in _PREPARING
+        and not op.inplace
+    ]
+    if len({op.step for op in ops if op.grad}) < 2:
+        return False
+    reached = list(ops)
+    seen = {op.index for op in ops}
+    while reached:
+        op = reached.pop()
+        if op.index in losses:
+            return False
+        for taker in takers.get(op.index, []):
+            if taker.index in seen:
+                continue
+            if not taker.grad:  # it was read: compared, printed, stored
+                return False
+            seen.add(taker.index)
+            reached.append(taker)
+    return True
 
 
 #: What is done to a parameter before training, outside of any network.

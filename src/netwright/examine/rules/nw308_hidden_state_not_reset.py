@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import linecache
+import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation, Op, Operand
+from netwright.examine.observation import Observation, Op, Operand, Place
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -33,8 +36,9 @@ _LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_
 def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.backwards:
         raise NotObserved("no backward was seen")
+    turns = _turns(observation)
     for op in observation.ops:
-        if op.step < 1 or op.module < 0 or not op.grad:
+        if not _iteration(turns, op) or op.module < 0 or not op.grad:
             continue
         for number, operand in enumerate(op.inputs):
             made = observation.made(operand)
@@ -43,17 +47,34 @@ def check(observation: Observation) -> Iterator[Evidence]:
             if (
                 operand.grad
                 and made.grad
-                and made.step < op.step
+                and _iteration(turns, made) < _iteration(turns, op)
                 and _backward_between(observation, made, op)
             ):
                 if (op.name in _LAYERS and number) or _same_owner(observation, made, op):
-                    yield _evidence(observation, op, made, "graph")
+                    yield _evidence(observation, op, made, "graph", turns)
                     return
             elif op.name in _LAYERS and number and not operand.grad and _shuffled(observation, op):
                 old = _carried(observation, operand)
-                if old is not None and old.step < op.step:
-                    yield _evidence(observation, op, old, "shuffled")
+                if old is not None and _iteration(turns, old) < _iteration(turns, op):
+                    yield _evidence(observation, op, old, "shuffled", turns)
                     return
+
+
+def _turns(observation: Observation) -> list[int]:
+    """Returns, of a program without an optimizer, the orders at which it began to change parameters itself after a backward."""
+    if observation.step_count:
+        return []
+    changed = [event.order for event in observation.of_kind("manual_update")]
+    backwards = [record.order for record in observation.backwards]
+    ends: dict[int, int] = {}
+    for order in changed:
+        ends.setdefault(bisect_right(backwards, order), order)
+    return sorted(order for number, order in ends.items() if number)
+
+
+def _iteration(turns: list[int], op: Op) -> int:
+    """Returns how many training steps were done before an operation."""
+    return bisect_right(turns, op.order) if turns else op.step
 
 
 def _backward_between(observation: Observation, made: Op, op: Op) -> bool:
@@ -92,25 +113,32 @@ def _shuffled(observation: Observation, op: Op) -> bool:
     )
 
 
-def _evidence(observation: Observation, op: Op, made: Op, how: str) -> Evidence:
+def _evidence(observation: Observation, op: Op, made: Op, how: str, turns: list[int]) -> Evidence:
     graph = how == "graph"
+    first, later = _iteration(turns, made), _iteration(turns, op)
     crash = observation.crash
     stopped = crash is not None and "backward through the graph a second time" in crash.message
     title = (
-        f"the state of step {made.step} goes into step {op.step} with its graph"
+        f"the state of step {first} goes into step {later} with its graph"
         if graph
-        else f"the state of step {made.step} goes into step {op.step}, though the batches are shuffled"
+        else f"the state of step {first} goes into step {later}, though the batches are shuffled"
     )
     return evidence(
         observation,
-        op.place,
-        seen={"state_of_step": made.step, "used_in_step": op.step, "with_graph": graph},
-        expected={"state_of_step": f"{op.step}, or detached and in order"},
+        op.place if op.caller is None or _kept_inside(op.place) else op.caller,
+        seen={"state_of_step": first, "used_in_step": later, "with_graph": graph},
+        expected={"state_of_step": f"{later}, or detached and in order"},
         layer=op.module,
-        step=op.step,
+        step=later,
         title=title + ("; PyTorch stopped at it" if stopped and graph else ""),
         harm="measured" if stopped and graph else "likely",
     )
+
+
+def _kept_inside(place: Place | None) -> bool:
+    """Returns whether a line reads something of self that it does not call: the module keeps the state itself."""
+    line = linecache.getline(place.file, place.line) if place is not None else ""
+    return bool(re.search(r"\bself\.\w+(?!\w|\s*[.(])", line))
 
 
 _PROGRAM = """

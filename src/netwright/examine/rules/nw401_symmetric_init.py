@@ -43,7 +43,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
         value = parameter.stats.min if parameter.stats is not None else None
         yield evidence(
             observation,
-            module,
+            parameter.written or module,
+            layer=module.uid,
+            also=[module.place],
             seen={"different_rows": 1, "different_gradient_rows": 1, "first_value": value},
             expected={"different_rows": parameter.shape[0]},
             title=f"all {parameter.shape[0]} units of {parameter.name} start equal and get equal gradients",

@@ -28,7 +28,6 @@ RULE = Rule(
     "on purpose.",
     explains=frozenset({"NW403", "NW404", "NW503", "NW504", "NW501", "NW512"}),
 )
-_INITIAL = ("normal", "uniform", "kaiming", "xavier", "constant", "trunc_normal", "orthogonal")
 LARGE = (
     4.0  # deviation times the square root of the number of inputs; PyTorch's own 0.58, kaiming for ReLU 1.41
 )
@@ -68,6 +67,7 @@ def _first_loss(observation: Observation, loss: Loss | None) -> Evidence | None:
         seen={"first_loss": round(loss.value, 3), "weight_std": _std(parameter)},
         expected={"first_loss": round(chance, 3), "weight_std": round(1 / math.sqrt(_inputs(parameter)), 4)},
         layer=parameter.module,
+        also=[_layer(observation, parameter)],
         step=loss.step,
         title=f"the first loss is {loss.value:.3g}, guessing gives ln({loss.classes}) = {chance:.3g}: "
         f"{parameter.name or 'a weight'} starts {gain:.0f} times too large",
@@ -115,30 +115,13 @@ def _worst(observation: Observation, ops: list[Op]) -> tuple[Parameter, float] |
 
 def _written(observation: Observation, parameter: Parameter) -> Place | Module | None:
     """Returns the line that gave a parameter its values, else the one that constructed its layer."""
-    for op in reversed(observation.ops):
-        if op.step == 0 and (op.inplace or op.name.startswith(_INITIAL)):
-            owner = op.inputs[0] if op.inputs else None
-            for _ in range(3):
-                if owner is None or owner.parameter == parameter.uid:
-                    break
-                made = observation.made(owner)
-                owner = (
-                    made.inputs[0]
-                    if made is not None and made.name in ("data", "detach", "view") and made.inputs
-                    else None
-                )
-            if (
-                owner is not None
-                and owner.parameter == parameter.uid
-                and not _own(observation, op, parameter)
-            ):
-                return op.place
-    return observation.modules[parameter.module] if parameter.module >= 0 else None
+    if parameter.written is not None or parameter.module < 0:
+        return parameter.written
+    return observation.modules[parameter.module]
 
 
-def _own(observation: Observation, op: Op, parameter: Parameter) -> bool:
-    """Returns whether this is the layer's own initialisation, on the line that constructs it."""
-    return parameter.module >= 0 and op.place == observation.modules[parameter.module].place
+def _layer(observation: Observation, parameter: Parameter) -> Place | None:
+    return observation.modules[parameter.module].place if parameter.module >= 0 else None
 
 
 def _course(observation: Observation, layers: list[Layer]) -> Evidence | None:
@@ -178,6 +161,7 @@ def _course(observation: Observation, layers: list[Layer]) -> Evidence | None:
                 "weight_std": round(1 / math.sqrt(_inputs(parameter)), 4),
             },
             layer=parameter.module,
+            also=[_layer(observation, parameter)],
             step=0,
             title=f"activations {word} from {first:.2g} to {last:.2g} over {len(hidden)} layers before the first step",
             harm="measured",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import PASSIVE, Layer, Observation, Op
+from netwright.examine.observation import PASSIVE, Layer, Observation, Op, Operand, Place, straight
 from netwright.examine.rules import NotObserved, evidence, percent
 from netwright.finding import Evidence, Rule
 
@@ -51,7 +51,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
             seen={"saturated_share": round(last.saturated, 4), "at_step": last.step},
             expected={"saturated_share": f"below {SHARE}"},
             step=full[0].step,
-            title=f"{percent(last.saturated)} of the {op.name} values have a derivative under 0.01, at step {full[0].step} and "
+            also=[op.caller if observation.where(op) == op.place else None, *_built(observation, op)],
+            title=f"{percent(last.saturated)} of the {observation.squashes(op)} values have a derivative under 0.01, at step {full[0].step} and "
             f"still at step {last.step}",
             harm="measured",
         )
@@ -74,19 +75,29 @@ def _also_gate(observation: Observation, op: Op) -> bool:
     return any(
         entry.name in ("mul", "lerp")
         and any(
-            operand.op >= 0
-            and (
-                observation.ops[operand.op].module,
-                observation.ops[operand.op].place,
-                observation.ops[operand.op].name,
-            )
-            == (op.module, op.place, op.name)
+            (made := _unscaled(observation, operand)) is not None
+            and (made.module, made.place, made.name) == (op.module, op.place, op.name)
             for operand in entry.inputs
         )
         and sum(operand.op >= 0 for operand in entry.inputs) > 1
         for entry in observation.ops
         if abs(entry.step - op.step) <= 1
     )
+
+
+def _unscaled(observation: Observation, operand: Operand) -> Op | None:
+    """Returns the operation that made an operand, scaling and shifting by plain numbers left out."""
+    op = observation.made(operand)
+    while op is not None and op.inputs and straight(op) is not None:
+        op = observation.made(op.inputs[0])
+    return op
+
+
+def _built(observation: Observation, op: Op) -> list[Place | None]:
+    """Returns the line that constructs the user's own layer of activation."""
+    if op.module < 0 or observation.modules[op.module].parameters or observation.modules[op.module].children:
+        return []
+    return [observation.modules[op.module].place]
 
 
 _PROGRAM = """

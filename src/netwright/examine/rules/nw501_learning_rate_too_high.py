@@ -53,6 +53,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
         return  # numbers broke for another reason
     if not overflowed and not (jumps and _gets_nowhere(finite)) and not _diverges(finite):
         return
+    if _thrown_up(observation, curve, steps):
+        return  # NW504 names the cause
     lr = max(max(step.lr) for step in steps)
     worst = max(high, key=lambda uid: high[uid]) if high else None
     first = finite[0]
@@ -107,6 +109,22 @@ def _diverges(values: list[float]) -> bool:
     first, last = mean(values[:3]), mean(values[-5:])
     middle = mean(values[len(values) // 3 : len(values) // 3 + 5])
     return min(values) >= 0 and last > 100 * max(first, 1e-3) and last > 3 * middle
+
+
+def _thrown_up(observation: Observation, curve: list[tuple[int, float]], steps: list[Step]) -> bool:
+    """Returns whether all went well, with steps of a normal size, until a single batch had a loss far above all others."""
+    values = [value for _, value in curve]
+    for at in range(10, len(values) - 5):
+        usual = median(values[max(0, at - 20) : at])
+        if not math.isfinite(values[at]):
+            return False
+        if values[at] < 20 * max(usual, 1e-6):
+            continue
+        early = [step for step in steps if step.step < curve[at][0]]
+        ratios = [median(found) for found in _ratios(observation, early, after=0).values()]
+        calm = bool(ratios) and max(ratios) < _RATIO and max(values[:at]) < 2.5 * max(values[0], usual)
+        return calm and not median(values[at + 1 : at + 6]) > 0.2 * values[at]
+    return False
 
 
 def _targets_moved(observation: Observation) -> bool:

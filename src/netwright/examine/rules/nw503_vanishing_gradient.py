@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op, Place
 from netwright.examine.rules import NotObserved, evidence
 from netwright.examine.rules.curves import ends, finite_curve, medians, steps_of, weights
 from netwright.finding import Evidence, Rule
@@ -28,6 +28,7 @@ RULE = Rule(
     explains=frozenset({"NW502", "NW512"}),
 )
 _SHRINK = 1e3
+_SQUASHING = frozenset({"sigmoid", "tanh", "softsign", "hardsigmoid", "hardtanh"})
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
@@ -52,9 +53,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         layer = observation.modules[observation.parameters[profile[0][0]].module]
         head = observation.modules[observation.parameters[profile[-1][0]].module]
+        squashing = _squashing(observation, count=len(profile) // 2)
         yield evidence(
             observation,
-            layer,
+            layer if squashing is None else observation.where(squashing),
+            layer=layer.uid,
+            also=[] if squashing is None else [*_called(observation, squashing), layer.place],
             seen={
                 "gradient_over_weight_first_layer": profile[0][1],
                 "gradient_over_weight_last_layer": profile[-1][1],
@@ -68,6 +72,21 @@ def check(observation: Observation) -> Iterator[Evidence]:
             harm="measured",
         )
         return
+
+
+def _squashing(observation: Observation, *, count: int) -> Op | None:
+    """Returns the latest of the sigmoids and the like that stand between the layers, None if these are fewer than `count`."""
+    by_name: dict[str, list[Op]] = {}
+    for op in observation.ops:
+        if op.name in _SQUASHING and op.grad and op.step == 0:
+            by_name.setdefault(op.name, []).append(op)
+    most = max(by_name.values(), key=len, default=[])
+    return most[-1] if len(most) >= max(2, count) else None
+
+
+def _called(observation: Observation, op: Op) -> list[Place | None]:
+    """Returns the lines on which an activation is called, where it is no layer of PyTorch."""
+    return [op.caller] if observation.where(op) == op.place else []
 
 
 def _rank(profile: list[tuple[int, float]]) -> float:

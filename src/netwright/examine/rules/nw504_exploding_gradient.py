@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from netwright.examine.observation import Observation, Optimizer
-from netwright.examine.rules import NotObserved, evidence
+from netwright.examine.rules import NotObserved, evidence, percent
 from netwright.examine.rules.curves import steps_of
 from netwright.finding import Evidence, Rule
 
@@ -18,17 +18,18 @@ RULE = Rule(
     by="100",
     title="the gradient explodes: its norm jumps by a factor of 100 and more",
     what="From one step to the next the norm of the gradient jumps by two orders of magnitude above all that was normal so "
-    "far, and the step that uses it throws the loss up.",
+    "far, and the step that uses it throws the loss up or changes the weights by a large share of their size.",
     why="One such step destroys what hundreds before it have learned. Recurrent networks over long sequences and deep networks "
     "without normalisation do this again and again, often until numbers overflow.",
     fix="Clip the norm of the gradient between backward and step; lower the learning rate; normalise layers and targets.",
     example="loss.backward(); optimizer.step()                                                         # wrong\n"
     "loss.backward(); torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0); optimizer.step()   # right",
     limits="Sees the gradients of sampled steps: the first twenty, one in fifty, and those whose loss stands out. Silent where "
-    "clipping holds what the step uses, after steps without gradient, and where the loss does not suffer.",
-    explains=frozenset({"NW701"}),
+    "clipping holds what the step uses, after steps without gradient, and where neither the loss nor the weights suffer.",
+    explains=frozenset({"NW701", "NW403", "NW404"}),
 )
 _JUMP = 100.0
+_MOVED = 0.3  # of its size, in one step: what the weight had learned is gone
 _HUGE = 1e4  # a norm that announces an overflow
 
 
@@ -49,7 +50,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
             elif norm < _JUMP * usual or norm < 10 * largest:
                 continue
             before, after = _loss_around(observation, step)
-            if after is None or not after > 2 * max(before, 1e-6):
+            jumped = _weights_jumped(observation, optimizer, step)
+            if after is None or not (after > 2 * max(before, 1e-6) or jumped is not None):
                 continue
             if (
                 any(clip.detail.get("fresh") for clip in observation.of_kind("clip"))
@@ -64,8 +66,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
                 seen={"gradient_norm": norm, "usual": usual, "loss_before": before, "loss_after": after},
                 expected={"gradient_norm": f"below {_JUMP * usual:.3g}"},
                 step=step,
-                title=f"the gradient explodes at step {step}: norm {norm:.3g} after {usual:.3g}, "
-                f"and the loss goes from {before:.3g} to {after:.3g}",
+                title=f"the gradient explodes at step {step}: norm {norm:.3g} after {usual:.3g}, and "
+                + (
+                    f"that step changes a weight by {percent(jumped)} of its size"
+                    if jumped is not None and not after > 2 * max(before, 1e-6)
+                    else f"the loss goes from {before:.3g} to {after:.3g}"
+                ),
                 harm="measured",
             )
             return
@@ -81,6 +87,21 @@ def _norms(observation: Observation, optimizer: Optimizer) -> list[tuple[int, fl
     if sum(1 for entry in observation.optimizers if entry.steps) == 1 and not clips:
         found += [(step, norm) for step, _, norm in observation.spikes]
     return sorted((step, norm if math.isfinite(norm) else math.inf) for step, norm in found if norm != 0)
+
+
+def _weights_jumped(observation: Observation, optimizer: Optimizer, number: int) -> float | None:
+    """Returns by which share of its size a step changed a matrix of weights, None if that is not out of the ordinary."""
+    steps = steps_of(observation, optimizer)
+    here = next((step for step in steps if step.step == number), None)
+    if here is None:
+        return None
+    shares = []
+    for uid, ratio in here.ratios.items():
+        usual = [step.ratios[uid] for step in steps if step.step < number and uid in step.ratios]
+        matrix = len(observation.parameters[int(uid)].shape) >= 2
+        if matrix and usual and math.isfinite(ratio) and ratio >= max(_MOVED, 20 * median(usual)):
+            shares.append(ratio)
+    return max(shares, default=None)
 
 
 def _loss_around(observation: Observation, step: int) -> tuple[float, float | None]:

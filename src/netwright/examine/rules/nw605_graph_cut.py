@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation, Op
+from netwright.examine.observation import Observation, Op, Place
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -50,9 +50,11 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         behind = sorted(uid for uid in silent)
         first = observation.parameters[behind[0]]
+        where, also = _switched(observation, cut)
         yield evidence(
             observation,
-            cut.place,
+            where,
+            also=also,
             seen={"parameters_without_gradient": len(silent), "first": first.name, "cut_by": cut.name},
             expected={"parameters_without_gradient": 0},
             layer=first.module,
@@ -88,6 +90,24 @@ def _cut(observation: Observation, loss: Op, silent: set[int]) -> Op | None:
                 if any(operand.parameter in silent for entry in behind for operand in entry.inputs):
                     return left
     return None
+
+
+def _switched(observation: Observation, cut: Op) -> tuple[Place | None, list[Place | None]]:
+    """Returns the line that cuts, and others that belong to it.
+
+    Under no_grad that is where it was switched on: the `with`, or the decorator of the function that was called.
+    """
+    if cut.grad_enabled:
+        return cut.place, []
+    entered = [
+        event
+        for event in observation.of_kind("no_grad")
+        if event.order < cut.order and event.step == cut.step
+    ]
+    if not entered or entered[-1].place is None:
+        return cut.place, []
+    defined = entered[-1].detail.get("defined")
+    return (Place(*defined), [entered[-1].place, cut.place]) if defined else (entered[-1].place, [cut.place])
 
 
 def _word(cut: Op) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import mean, median
 
 from netwright.examine.observation import PASSIVE, Observation, Op, Operand, Place, Stats
 from netwright.examine.rules import closing, evidence, rewrite
@@ -25,8 +27,10 @@ RULE = Rule(
     "F.cross_entropy(z, y)                    # right\n"
     "torch.sqrt(((a - b) ** 2).sum(1))        # wrong where a equals b\n"
     "torch.sqrt(((a - b) ** 2).sum(1) + 1e-8) # right",
+    explains=frozenset({"NW504"}),
     limits="Arguments are seen in the first steps, and later in the sampled ones if the graph has kept its shape. Silent where the "
-    "argument is clamped or has a constant added, and on PyTorch's own losses and norms, which are guarded. Once a NaN is "
+    "argument is clamped or has a constant added, and on PyTorch's own losses and norms, which are guarded. A square or an absolute value that is "
+    "divided by, or whose log is taken, is also told where the gradient's norm follows its smallness up a hundredfold. Once a NaN is "
     "there, the finding is attached to NW701.",
 )
 #: Below this a guard was forgotten: with eps = 1e-12 or more in it, the argument does not come here.
@@ -62,6 +66,93 @@ def check(observation: Observation) -> Iterator[Evidence]:
         if not _guarded(observation, op, operand):
             told.add(op.place)
             yield _evidence(observation, op, edge.argument, edge.step)
+    for found in _wild(observation):
+        if not told:
+            yield found
+        return
+
+
+# -- not at the edge, but so near to it now and then that the gradient goes wild ----------------------------------------
+
+
+def _wild(observation: Observation) -> Iterator[Evidence]:
+    """Yields evidence for a log of, or a division by, a square or an absolute value whose smallness rules the gradient."""
+    floorless = {
+        op.index: op
+        for op in observation.ops
+        if op.grad and op.name in _KINDS and _KINDS[op.name] in ("log", "div") and _floorless(observation, op)
+    }
+    if not floorless:
+        return
+    trained = _behind_losses(observation)
+    norms = {
+        step.step: math.sqrt(sum(size * size for size in step.gradients.values()))
+        for step in observation.steps
+        if step.sampled
+    }
+    groups: dict[tuple[Place | None, str], dict[int, Stats]] = {}
+    for op in floorless.values():
+        operand = _argument(op)
+        if op.index in trained and operand is not None and operand.stats is not None:
+            groups.setdefault((op.place, op.name), {}).setdefault(op.step, operand.stats)
+    for edge in observation.edges:
+        edged = floorless.get(edge.op)
+        if edged is not None and (edged.place, edged.name) in groups:
+            groups[edged.place, edged.name].setdefault(edge.step, edge.argument)
+    for (place, name), seen in groups.items():
+        pairs = [
+            (numbers.min, norms[step])
+            for step, numbers in seen.items()
+            if numbers.min > 0 and 0 < norms.get(step, 0.0) < math.inf
+        ]
+        if len(pairs) < 6:
+            continue
+        usual, most = median(norm for _, norm in pairs), max(norm for _, norm in pairs)
+        at = min(seen, key=lambda step: seen[step].min)
+        if most < 100 * usual or seen[at].min > 1e-3 * seen[at].mean or _correlation(pairs) > -0.6:
+            continue
+        op = next(entry for entry in floorless.values() if (entry.place, entry.name) == (place, name))
+        operand = _argument(op)
+        made = observation.source(operand) if operand is not None else None
+        yield evidence(
+            observation,
+            place,
+            also=[made.place if made is not None else None],
+            layer=op.module,
+            seen={"smallest_argument": seen[at].min, "mean_argument": seen[at].mean, "gradient_norm": most, "usual": usual},
+            expected={"smallest_argument": "bounded away from 0", "gradient_norm": f"below {100 * usual:.3g}"},
+            step=at,
+            title=f"{'division' if _KINDS[name] == 'div' else name} of what may come as near to 0 as it likes "
+            f"({seen[at].min:.2g}, mean {seen[at].mean:.2g}): the gradient's norm goes up to {most:.2g}, from {usual:.2g}",
+            fix="Give the argument a floor where it is made: x ** 2 + 1e-3, F.softplus(x) + 1e-4, x.abs().clamp_min(1e-3).",
+            harm="measured",
+        )  # fmt: skip
+
+
+def _floorless(observation: Observation, op: Op) -> bool:
+    """Returns whether the argument is a square or an absolute value of what the network gives, with nothing added."""
+    operand = _argument(op)
+    if operand is None or not operand.grad:
+        return False
+    made = observation.source(operand)
+    if made is None or not made.inputs:
+        return False
+    if made.name in ("square", "abs"):
+        return True
+    if made.name == "pow":
+        return made.options.get("exponent") in (2, 2.0, 4, 4.0)
+    return made.name == "mul" and len(made.inputs) == 2 and made.inputs[0].op == made.inputs[1].op >= 0
+
+
+def _correlation(pairs: list[tuple[float, float]]) -> float:
+    """Returns the correlation of the logarithms of two positive figures."""
+    ones, others = ([math.log(pair[number]) for pair in pairs] for number in (0, 1))
+    one, other = mean(ones), mean(others)
+    spread = math.sqrt(sum((x - one) ** 2 for x in ones) * sum((y - other) ** 2 for y in others))
+    return sum((x - one) * (y - other) for x, y in zip(ones, others)) / spread if spread else 0.0
+
+
+# -- at the edge -------------------------------------------------------------------------------------------------------
 
 
 def _argument(op: Op) -> Operand | None:

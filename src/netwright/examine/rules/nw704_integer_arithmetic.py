@@ -17,7 +17,7 @@ RULE = Rule(
     level="error",
     by="forward",
     title="an integer tensor does arithmetic where floats are meant, and loses the values",
-    what="Pixels, features, targets or a count of right answers are integers while they are divided, shifted or converted: "
+    what="Pixels, features, targets, class weights or a count of right answers are integers while they are divided, shifted or converted: "
     "fractions are cut off, remainders are dropped, or the small integer type overflows.",
     why="What is cut off is gone: 0..255 pixels // 255 are 0 almost everywhere, standardised values as integers are -1, 0 and 1, "
     "127 - 128 in uint8 is 255. The network trains on what is left, without an error message.",
@@ -26,7 +26,7 @@ RULE = Rule(
     "images = (images / 255).byte()   # wrong: the same\n"
     "images = images - 128            # wrong for uint8: wraps around\n"
     "images = images.float() / 255    # right",
-    limits="Sees tensors, not NumPy arrays nor what a DataLoader's dataset does, and follows the values to the network or to a "
+    limits="Sees tensors, not NumPy arrays nor what a DataLoader's workers do, and follows the values to the network or to a "
     "regression loss. Silent on ids, lengths, masks that divide without remainder, rounding, and coarser levels of pixels "
     "on purpose (posterising, binarising).",
     explains=frozenset({"NW210", "NW512", "NW208", "NW502", "NW403", "NW806"}),
@@ -59,7 +59,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     for op in losing:
         if op.place in told:
             continue
-        found = _counted(observation, op) or _reaches(observation, op)
+        found = _counted(observation, op) or _weighs(observation, op) or _reaches(observation, op)
         if found:
             told.add(op.place)
             yield _evidence(observation, op, found)
@@ -84,6 +84,22 @@ def _counted(observation: Observation, op: Op) -> str:
         entry.module >= 0 or entry.name in ("argmax", "max", "round", "gt", "ge") for entry in behind
     )
     return "metric" if compares and answers else ""
+
+
+def _weighs(observation: Observation, op: Op) -> str:
+    """Returns "weight" if a quotient of counts is what a loss weighs its classes with, and one of the classes counts nothing."""
+    if op.name not in ("floordiv", "rfloordiv", "div") or op.stats is None or op.stats.zero == 0:
+        return ""
+    given = next((entry.stats for entry in op.inputs if entry.stats is not None), None)
+    if given is not None and op.name != "rfloordiv" and given.zero >= op.stats.zero:
+        return ""  # these were 0 before
+    for loss in observation.losses:
+        weight = (
+            observation.operand(observation.ops[loss.op], "weight", "pos_weight") if loss.op >= 0 else None
+        )
+        if weight is not None and op.index in _line(observation, weight):
+            return "weight"
+    return ""
 
 
 def _reaches(observation: Observation, op: Op) -> str:
@@ -120,7 +136,7 @@ def _line(observation: Observation, operand: Operand) -> dict[int, bool]:
     while (
         op is not None
         and op.index not in found
-        and (op.name in PASSIVE or op.name in _ARITHMETIC or op.name == "floordiv")
+        and (op.name in PASSIVE or op.name in _ARITHMETIC or op.name in ("floordiv", "rfloordiv"))
     ):
         found[op.index] = between
         tensors = [entry for entry in op.inputs if entry.position != "other" or entry is op.inputs[0]]
@@ -135,6 +151,9 @@ def _same(op: Op, shape: tuple[int, ...], numbers: Stats | None) -> bool:
     """Returns whether data are, by their shape and range, examples out of what an operation made."""
     if op.module >= 0 or op.stats is None or numbers is None or len(op.shape) < 1 or op.stats.size < 64:
         return False
+    if op.options.get("fetched"):  # one example, made by a dataset while a loader asked for it
+        inside = numbers.min <= op.stats.min and op.stats.max <= numbers.max
+        return bool(inside and shape and prod(op.shape) == prod(shape[1:]))
     mine = op.shape if op.name != "setitem" or not op.inputs else op.inputs[0].shape
     if len(mine) < 1 or not shape or prod(mine[1:]) != prod(shape[1:]) or mine[0] < shape[0]:
         return False
@@ -187,10 +206,13 @@ def _evidence(observation: Observation, op: Op, kind: str) -> Evidence:
         seen["range_before"] = f"{given.min:.4g} to {given.max:.4g}"
     seen["range_after"] = f"{result.min:g} to {result.max:g}"
     what = {"input": "the network's input", "target": "the loss's target"}.get(kind, "")
-    if kind == "metric":
+    of = "an example" if op.options.get("fetched") else "it"
+    if kind == "weight":
+        title = f"integer division makes {percent(result.zero)} of the loss's weights 0: these classes are not trained on at all"
+    elif kind == "metric":
         title = "a count of right answers is divided by // and gives 0: the score is an integer"
     elif op.name in ("floordiv", "div"):
-        title = f"integer division leaves {what} with nothing but {_values(result)}: {percent(result.zero)} of it is 0"
+        title = f"integer division leaves {what} with nothing but {_values(result)}: {percent(result.zero)} of {of} is 0"
     elif op.name in ("add", "sub", "rsub", "mul", "neg"):
         title = f"{op.dtype} overflows in {what}: {percent(share)} of the values wrapped around"
     else:
@@ -205,7 +227,7 @@ def _evidence(observation: Observation, op: Op, kind: str) -> Evidence:
         expected={"dtype": "float32", "changed_share": 0.0},
         step=op.step,
         title=title,
-        diff=rewrite(op.place, _mended) if op.name == "floordiv" else "",
+        diff=rewrite(op.place, _mended) if op.name in ("floordiv", "rfloordiv") else "",
         harm="measured",
     )
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from netwright.examine.observation import Batch, Event, Loader, Observation, TrainedBatch
 from netwright.examine.rules import NotObserved, evidence
+from netwright.examine.rules.origins import chain
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -23,8 +24,8 @@ RULE = Rule(
     example="for epoch in range(9): torch.manual_seed(0); train(loader)   # wrong\n"
     "torch.manual_seed(0)\nfor epoch in range(9): train(loader)                         # right",
     limits="Compares the first batches of the first epochs. Silent on loaders that do not shuffle (NW206), on one batch an epoch, "
-    "on LBFGS, and where another model begins to train with the same seed. Orders made with NumPy are not seen unless a "
-    "DataLoader uses them.",
+    "on LBFGS, and where another model begins to train with the same seed. Orders made by hand are seen where a seed or a "
+    "generator begins them (not RandomState, nor torch.Generator) and a tensor is indexed with them.",
     explains=frozenset({"NW211"}),
 )
 _SHUFFLING = frozenset(
@@ -44,7 +45,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     if seen:
         yield seen[0]
         return
-    if not passes and not any(event.kind == "seed" for event in observation.events):
+    if not passes and not any(event.kind in ("seed", "generator") for event in observation.events):
         raise NotObserved("no second epoch over shuffled data was seen")
 
 
@@ -114,14 +115,23 @@ def _of_loader(observation: Observation, one: list[Batch], other: list[Batch]) -
 
 
 def _reseeded(observation: Observation, seed: Event, seen: dict[str, object], step: int) -> Evidence:
+    # A helper that several lines call is not to be changed: the line that calls it here is.
+    callers = {event.caller for event in observation.of_kind(seed.kind) if event.place == seed.place}
+    helper = seed.caller is not None and len(callers) > 1
+    own = seed.kind == "generator"
     return evidence(
         observation,
-        seed.place,
+        seed.caller if helper else seed.place,
+        also=[seed.place, seed.caller],
         seen=seen,
         expected={"and_of_the_next": "others"},
         step=step,
-        title="every epoch has the same random order: the generator is seeded anew between the epochs",
-        fix=f"Move {seed.detail.get('function', 'the seed')}(...) in front of the loop over the epochs.",
+        title="every epoch has the same random order: "
+        + ("a generator is made anew, with the same seed," if own else "the generator is seeded anew")
+        + " between the epochs",
+        fix="Make the generator once, before the first epoch, and keep it."
+        if own
+        else f"Move {seed.detail.get('function', 'the seed')}(...) in front of the loop over the epochs.",
         harm="measured",
     )
 
@@ -132,7 +142,7 @@ def _reseeded(observation: Observation, seed: Event, seen: dict[str, object], st
 def _by_hand(observation: Observation) -> Iterator[Evidence]:
     """Yields evidence where the batch after one seed is the batch after the next, with a random order made in between."""
     by_place: dict[object, list[Event]] = {}
-    for event in observation.of_kind("seed"):
+    for event in observation.of_kind("seed", "generator"):
         by_place.setdefault(event.place, []).append(event)
     for events in by_place.values():
         for one, other in pairwise(events):
@@ -146,7 +156,12 @@ def _by_hand(observation: Observation) -> Iterator[Evidence]:
                 or first.examples != second.examples
             ):
                 continue
-            if _shuffled(observation, one.order, first.order) and _others(observation, first, other.order):
+            drawn = (
+                _picked(observation, one.order, first)
+                if one.kind == "generator"
+                else _shuffled(observation, one.order, first.order)
+            )
+            if drawn and _others(observation, first, other.order):
                 seen: dict[str, object] = {
                     "batch_after_the_seed": "the same as after the seed before",
                     "steps_between": other.step - one.step,
@@ -165,6 +180,24 @@ def _shuffled(observation: Observation, begin: int, end: int) -> bool:
     return any(
         begin < op.order < end and op.module < 0 and op.name in ("randperm", "randint", "multinomial")
         for op in observation.ops
+    )
+
+
+def _picked(observation: Observation, begin: int, batch: TrainedBatch) -> bool:
+    """Returns whether the examples of a batch were picked out of the data in a mixed order."""
+    picks = {
+        op.index
+        for op in observation.ops
+        if begin < op.order < batch.order and op.module < 0 and op.options.get("scattered")
+    }
+    if not picks:
+        return False
+    return any(
+        made.index in picks
+        for op in observation.ops
+        if op.module >= 0 and op.order > batch.order and op.step == batch.step
+        for operand in op.inputs[:1]
+        for made in chain(observation, operand)
     )
 
 

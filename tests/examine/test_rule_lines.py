@@ -1,0 +1,394 @@
+"""At which line a finding points, and programs of the rules 4xx to 9xx that are found, or must not be."""
+
+from pathlib import Path
+
+import pytest
+
+from netwright.examine import Examination, Session
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+HEAD = """
+import random
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+torch.manual_seed(0)
+"""
+
+
+def examined(source: str, path: Path) -> Examination:
+    path.write_text(HEAD + source)
+    session = Session(script=str(path))
+    session.attach()
+    exec(compile(HEAD + source, str(path), "exec"), {"__name__": "__main__", "__file__": str(path)})
+    session.close("end")
+    assert session.result.notes == []
+    assert not {code: why for code, why in session.result.not_run.items() if "the rule failed" in why}
+    return session.result
+
+
+#: A small classifier; {before} stands between the network and its optimizer.
+CLASSIFIER = """
+inputs = torch.randn(128, 20)
+labels = (inputs[:, 0] > 0).long() + 2 * (inputs[:, 1] > 0).long()
+{before}
+optimizer = torch.optim.{optimizer}
+for step in range({steps}):
+    optimizer.zero_grad()
+    F.cross_entropy(net(inputs), labels).backward()
+    optimizer.step()
+"""
+
+
+def classifier(before: str, optimizer: str = "Adam(net.parameters(), lr=1e-3)", steps: int = 8) -> str:
+    return CLASSIFIER.format(before=before, optimizer=optimizer, steps=steps)
+
+
+PLAIN = "net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))\n"
+OWN_LAYER = """
+class Affine(nn.Module):
+    def __init__(self, before, after):
+        super().__init__()
+        self.w = nn.Parameter({start})
+        self.b = nn.Parameter(torch.zeros(after))
+    def forward(self, x):
+        return x @ self.w + self.b
+net = nn.Sequential(Affine(20, 32), nn.Tanh(), Affine(32, 32), nn.Tanh(), Affine(32, 4))
+"""
+DEEP = """
+def bend(x):
+    return torch.sigmoid(x)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(20, 32)
+        self.hidden = nn.ModuleList(nn.Linear(32, 32) for _ in range(6))
+        self.last = nn.Linear(32, 4)
+        self.act = nn.Sigmoid()
+    def forward(self, x):
+        x = {act}(self.first(x))
+        for layer in self.hidden:
+            x = {act}(layer(x))
+        return self.last(x)
+net = Net()
+"""
+STEEP = """
+class Bend(nn.Module):
+    def __init__(self, steepness):
+        super().__init__()
+        self.steepness = steepness
+    def forward(self, x):
+        return {bend}
+net = nn.Sequential(nn.Linear(20, 32), Bend({steepness}), nn.Linear(32, 4))
+"""
+CUT = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Linear(20, 16), nn.ReLU()), nn.Linear(16, 4)
+{forward}
+net = Net()
+"""
+EPOCHS = """
+inputs, labels = torch.randn(96, 8), torch.randint(0, 3, (96,))
+net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+def train(x, y):
+    net.train()
+    optimizer.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    optimizer.step()
+def evaluate(rows):
+    net.eval()
+    with torch.no_grad():
+        return (net(inputs[rows]).argmax(1) == labels[rows]).float().mean().item()
+{epochs}
+"""
+BATCHES = "    for part in order.split(16):\n        train(inputs[part], labels[part])\n"
+WEIGHTED = """
+inputs = torch.randn(200, 6)
+labels = (inputs[:, 0] > 0.2).long() + (inputs[:, 0] > 1.2).long()
+counts = torch.bincount(labels)
+net = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+{weights}
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+for step in range(8):
+    optimizer.zero_grad()
+    {loss}.backward()
+    optimizer.step()
+"""
+PIXELS = """
+class Images(Dataset):
+    def __init__(self):
+        self.pixels = torch.randint(0, 256, (128, 12, 12), dtype=torch.uint8)
+        self.labels = (self.pixels.float().mean((1, 2)) > 127).long()
+    def __len__(self):
+        return len(self.labels)
+    def __getitem__(self, index):
+        image = {image}
+        return image.float().unsqueeze(0), self.labels[index]
+loader = DataLoader(Images(), batch_size=32, shuffle=True)
+net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 2))
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+for epoch in range(2):
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+"""
+SPREAD = """
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.mean, self.spread = nn.Linear(1, 32), nn.Linear(32, 1), nn.Linear(32, 1)
+    def forward(self, x):
+        h = torch.tanh(self.body(x))
+        return self.mean(h), self.spread(h)
+net = Both()
+nn.init.normal_(net.spread.weight, std=0.5)
+optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+for step in range(60):
+    x = torch.rand(48, 1) * 4 - 2
+    y = torch.sin(2 * x) + 0.3 * torch.randn(48, 1)
+    mean, spread = net(x)
+    variance = {variance}
+    loss = (torch.log(variance) + (y - mean) ** 2 / variance).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+LONG = """
+net, head = nn.RNN(1, 40, batch_first=True), nn.Linear(40, 1)
+nn.init.orthogonal_(net.weight_hh_l0, gain=1.8)
+nn.init.normal_(net.weight_ih_l0, std=0.3)
+optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], lr={lr})
+for step in range(30):
+    x = torch.randn(32, 90 if step == 14 else 8, 1)
+    loss = F.binary_cross_entropy_with_logits(head(net(x)[0][:, -1]), (x[:, -4:].sum(1) > 0).float())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+GLITCHES = """
+net = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+for step in range(120):
+    x = torch.randn(32, 4)
+    y = x[:, :1] - x[:, 1:2] * x[:, 2:3]
+    if step > 30 and step % 8 == 0:
+        y[3] = 4000.0
+    loss = F.mse_loss(net(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+#: name -> (code, what stands on the line, program)
+FOUND = {
+    "401 apply": (
+        "NW401",
+        "zeros_(m.weight)",
+        classifier(
+            "def start(m):\n    if isinstance(m, nn.Linear):\n        nn.init.zeros_(m.weight)\n        nn.init.zeros_(m.bias)\n"
+            + PLAIN
+            + "net.apply(start)"
+        ),
+    ),
+    "401 data": (
+        "NW401",
+        "fill_(0.02)",
+        classifier(PLAIN + "for p in net.parameters():\n    p.data.fill_(0.02)"),
+    ),
+    "401 own layer": ("NW401", "torch.full", classifier(OWN_LAYER.format(start="torch.full((before, after), 0.05)"))),
+    "402 drawn": (
+        "NW402",
+        "p.uniform_(-4, 4)",
+        classifier(PLAIN + "with torch.no_grad():\n    for p in net.parameters():\n        p.uniform_(-4, 4)"),
+    ),
+    "402 helper": (
+        "NW402",
+        "nn.init.normal_(tensor",
+        classifier(
+            "def draw(tensor):\n    nn.init.normal_(tensor, std=2.0)\n"
+            + PLAIN
+            + "for layer in net[::2]:\n    draw(layer.weight)"
+        ),
+    ),
+    "402 scaled": (
+        "NW402",
+        "mul_(40)",
+        classifier(PLAIN + "with torch.no_grad():\n    for layer in net[::2]:\n        layer.weight.mul_(40)"),
+    ),
+    "402 own layer": ("NW402", "3 * torch.randn", classifier(OWN_LAYER.format(start="3 * torch.randn(after, before)").replace("x @ self.w + self.b", "F.linear(x, self.w, self.b)").replace("Tanh", "ReLU"))),
+    "404 gain": (
+        "NW404",
+        "2 * torch.sigmoid",
+        classifier(STEEP.format(bend="2 * torch.sigmoid(self.steepness * x) - 1", steepness=80), steps=24),
+    ),
+    "404 written out": (
+        "NW404",
+        "1 / (1 + torch.exp",
+        classifier(STEEP.format(bend="1 / (1 + torch.exp(-self.steepness * x))", steepness=25), steps=24),
+    ),
+    "503 function": ("NW503", "return torch.sigmoid(x)", classifier(DEEP.format(act="bend"), "SGD(net.parameters(), lr=0.1)", 60)),
+    "503 layer": ("NW503", "self.act = nn.Sigmoid()", classifier(DEEP.format(act="self.act"), "SGD(net.parameters(), lr=0.1)", 60)),
+    "504 weights jump": ("NW504", "optimizer.step()", LONG.format(lr=0.02)),
+    "504 glitches": ("NW504", "optimizer.step()", GLITCHES),
+    "605 decorator": (
+        "NW605",
+        "@torch.no_grad()",
+        classifier(
+            CUT.format(
+                forward="    @torch.no_grad()\n    def features(self, x):\n        return self.body(x)\n"
+                "    def forward(self, x):\n        return self.head(self.features(x))"
+            )
+        ),
+    ),
+    "605 with": (
+        "NW605",
+        "with torch.no_grad():",
+        classifier(
+            CUT.format(
+                forward="    def forward(self, x):\n        with torch.no_grad():\n            x = self.body(x)\n        return self.head(x)"
+            )
+        ),
+    ),
+    "702 square": ("NW702", "torch.log(variance)", SPREAD.format(variance="spread ** 2")),
+    "704 dataset": ("NW704", "// 255", PIXELS.format(image="self.pixels[index] // 255")),
+    "704 weights of the module": (
+        "NW704",
+        "// (3 * counts)",
+        WEIGHTED.format(
+            weights="weight = len(labels) // (3 * counts)\nloss = nn.CrossEntropyLoss(weight=weight.float())",
+            loss="loss(net(inputs), labels)",
+        ),
+    ),
+    "704 weights of the function": (
+        "NW704",
+        "counts.min() //",
+        WEIGHTED.format(
+            weights="weight = (counts.min() // counts).float()",
+            loss="F.cross_entropy(net(inputs), labels, weight=weight)",
+        ),
+    ),
+    "905 helper": (
+        "NW905",
+        "    everything(7)",
+        EPOCHS.format(
+            epochs="def everything(seed):\n    random.seed(seed)\n    torch.manual_seed(seed)\neverything(1)\n"
+            "loader = DataLoader(TensorDataset(inputs, labels), batch_size=16, shuffle=True)\n"
+            "for epoch in range(4):\n    everything(7)\n    for x, y in loader:\n        train(x, y)\n"
+        ),
+    ),
+    "905 own generator": (
+        "NW905",
+        "random.Random(3)",
+        EPOCHS.format(
+            epochs="for epoch in range(5):\n    order = list(range(96))\n    random.Random(3).shuffle(order)\n"
+            "    order = torch.tensor(order)\n" + BATCHES + "    evaluate(slice(0, 40))\n"
+        ),
+    ),
+    "905 numpy": (
+        "NW905",
+        "default_rng(3)",
+        EPOCHS.format(
+            epochs="for epoch in range(5):\n    order = torch.from_numpy(np.random.default_rng(3).permutation(96))\n"
+            + BATCHES
+        ),
+    ),
+}  # fmt: skip
+
+NOT_FOUND = {
+    "401 filled, then drawn": (
+        "NW401",
+        classifier(
+            PLAIN + "for layer in net[::2]:\n    nn.init.zeros_(layer.weight)\n    nn.init.xavier_uniform_(layer.weight)"
+        ),
+    ),
+    "404 gentle": ("NW404", classifier(STEEP.format(bend="2 * torch.sigmoid(self.steepness * x) - 1", steepness=2), steps=24)),
+    "404 gate with a gain": (
+        "NW404",
+        classifier(
+            "class Gated(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+            "        self.a, self.g, self.out = nn.Linear(20, 32), nn.Linear(20, 32), nn.Linear(32, 4)\n"
+            "        nn.init.normal_(self.g.weight, std=4.0)\n"
+            "    def forward(self, x):\n        gate = 1 - torch.sigmoid(self.g(x))\n"
+            "        return self.out(gate * self.a(x)) + self.out(gate)\nnet = Gated()",
+            steps=24,
+        ),
+    ),
+    "504 weights stay": ("NW504", LONG.format(lr=1e-6)),
+    "501 glitches": ("NW501", GLITCHES),
+    "605 frozen body": (
+        "NW605",
+        classifier(
+            CUT.format(
+                forward="    def forward(self, x):\n        with torch.no_grad():\n            x = self.body(x)\n        return self.head(x)"
+            )
+            + "net.body.requires_grad_(False)",
+            "Adam(net.head.parameters(), lr=1e-3)",
+        ),
+    ),
+    "702 floor": ("NW702", SPREAD.format(variance="spread ** 2 + 0.01")),
+    "702 exponential": ("NW702", SPREAD.format(variance="torch.exp(spread)")),
+    "704 dataset, divided": ("NW704", PIXELS.format(image="self.pixels[index] / 255")),
+    "704 dataset, two levels": ("NW704", PIXELS.format(image="self.pixels[index] // 128")),
+    "704 dataset, bytes on the way": ("NW704", PIXELS.format(image="(self.pixels[index] * 0.5).to(torch.uint8) / 127")),
+    "704 weights, divided": (
+        "NW704",
+        WEIGHTED.format(
+            weights="weight = len(labels) / (3 * counts)",
+            loss="F.cross_entropy(net(inputs), labels, weight=weight)",
+        ),
+    ),
+    "704 weights, whole": (
+        "NW704",
+        WEIGHTED.format(
+            weights="weight = (counts.max() // counts).float()",
+            loss="F.cross_entropy(net(inputs), labels, weight=weight)",
+        ),
+    ),
+    "905 generator kept": (
+        "NW905",
+        EPOCHS.format(
+            epochs="rng = np.random.default_rng(3)\nfor epoch in range(5):\n    order = torch.from_numpy(rng.permutation(96))\n"
+            + BATCHES
+        ),
+    ),
+    "905 another seed": (
+        "NW905",
+        EPOCHS.format(
+            epochs="for epoch in range(5):\n    order = torch.from_numpy(np.random.default_rng(epoch).permutation(96))\n"
+            + BATCHES
+        ),
+    ),
+    "905 the same rows evaluated": (
+        "NW905",
+        EPOCHS.format(
+            epochs="for epoch in range(5):\n"
+            "    evaluate(torch.from_numpy(np.random.default_rng(3).permutation(96)[:30]))\n"
+            "    for start in range(0, 96, 16):\n        train(inputs[start:start + 16], labels[start:start + 16])\n"
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found_at_the_line(name: str, tmp_path: Path) -> None:
+    code, text, source = FOUND[name]
+    result = examined(source, tmp_path / "train.py")
+    found = [finding for finding in result if finding.code == code]
+    assert len(found) == 1, str(result)
+    assert text in (HEAD + source).splitlines()[found[0].line - 1], (found[0].line, str(result))
+    assert result.codes("error") in ([], [code]), str(result)
+
+
+@pytest.mark.parametrize("name", NOT_FOUND)
+def test_not_found(name: str, tmp_path: Path) -> None:
+    code, source = NOT_FOUND[name]
+    result = examined(source, tmp_path / "train.py")
+    assert code not in [*result.codes(), *(finding.code for finding in result.attached)], str(result)
+    assert result.codes("error") == [], str(result)
