@@ -1,11 +1,16 @@
-"""The option that refreshes golden files: `pytest --refresh-golden`, then read the difference."""
+"""The option that refreshes golden files: `pytest --refresh-golden`, then read the difference. And Ctrl-C as it is by default."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# A shell's background job ignores Ctrl-C, and what the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

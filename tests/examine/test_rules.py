@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_expects_an_observation_in_which_nothing_happened(entry: rules.RuleFile)
         assert list(entry.check(Observation())) == []
     except rules.NotObserved as reason:
         assert len(str(reason)) > 10
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two test processes with two threads each on two cores wait for each other, which some rules would see."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def can_run(entry: rules.RuleFile) -> None:

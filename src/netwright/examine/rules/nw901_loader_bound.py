@@ -122,7 +122,7 @@ for epoch in range(2):
         nn.functional.cross_entropy(network(waves), labels).backward()
         optimizer.step()
 """
-bad = _PROGRAM.replace("{decode}", "time.sleep(0.006)  # reads and decodes a file")
+bad = _PROGRAM.replace("{decode}", "time.sleep(0.01)  # reads and decodes a file")
 good = _PROGRAM.replace("{decode}", "pass").replace(
     "        optimizer.step()", "        optimizer.step()\n        time.sleep(0.02)"
 )
