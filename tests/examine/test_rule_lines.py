@@ -376,6 +376,251 @@ NOT_FOUND = {
 }  # fmt: skip
 
 
+SPLIT = """
+inputs, labels = torch.randn(160, 20), torch.randint(0, 3, (160,))
+{networks}
+def train(net, optimizer, epochs=1):
+    net.train()
+    for epoch in range(epochs):
+        for part in torch.randperm(120).split(20):
+            optimizer.zero_grad()
+            F.cross_entropy(net(inputs[part]), labels[part]).backward()
+            optimizer.step()
+"""
+DROPPED = "nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Dropout(0.4), nn.Linear(32, 3))"
+FUNCTIONAL = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(20, 32), nn.Linear(32, 3)
+    def forward(self, x):
+        return self.second(F.dropout(F.relu(self.first(x)), 0.5, self.training))
+net = Net()
+optimizer = torch.optim.Adam(net.parameters())
+"""
+SCORED = """
+for epoch in range(4):
+    train(net, optimizer)
+    {mode}
+    with torch.no_grad():
+        scores = net(inputs[120:]){numpy}
+    print((scores.argmax(1) == labels[120:]{numpy}).mean())
+"""
+ENSEMBLE = """
+for epoch in range(3):
+    for net, optimizer in zip(nets, optimizers):
+        train(net, optimizer)
+    {mode}
+    with torch.inference_mode():
+        mean = sum(net(inputs[120:]).softmax(-1) for net in nets)
+    print((mean.argmax(1) == labels[120:]).float().mean())
+"""
+NETS = f"nets = [{DROPPED}, {DROPPED}]\noptimizers = [torch.optim.Adam(net.parameters()) for net in nets]"
+RESTORED = """
+from contextlib import contextmanager
+@contextmanager
+def evaluating(net):
+    {keep}
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        net.train(was)
+for epoch in range(3):
+    for part in torch.randperm(120).split(20):
+        optimizer.zero_grad()
+        F.cross_entropy(net(inputs[part]), labels[part]).backward()
+        optimizer.step()
+    with evaluating(net):
+        print((net(inputs[120:]).argmax(1) == labels[120:]).float().mean())
+"""
+ACTOR = """
+actor, critic = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2)), nn.Linear(4, 1)
+first, second = torch.optim.Adam(actor.parameters()), torch.optim.Adam(critic.parameters())
+for step in range(30):
+    state = torch.randn(32, 4)
+    drawn = torch.distributions.Categorical(logits=actor(state))
+    action = drawn.sample()
+    reward, value = (action == (state[:, 0] > 0)).float(), critic(state)[:, 0]
+    first.zero_grad(); second.zero_grad()
+    (((reward - value) ** 2).mean() - (drawn.log_prob(action) * (reward - value.detach())).mean()).backward()
+    first.step()
+    {second}
+"""
+REWRAPPED = """
+for step in range(8):
+    rows = F.cross_entropy(net(inputs), labels, reduction="none")
+    terms = [(entry ** 2).item() for entry in rows]
+    loss = {loss}
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+SMALL = "net = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 3))\noptimizer = torch.optim.Adam(net.parameters())"
+NUMPY = """
+class Embedder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.classes = nn.Linear(20, 8), nn.Parameter(torch.randn(4, 8))
+    def forward(self, x):
+        z = self.body(x)
+        length = z.{cut}
+        return torch.einsum("bd,kd->bk", {features}, self.classes)
+net = Embedder()
+"""
+PHASES = """
+import copy
+train(net, optimizer, 4)
+net.first = {new}
+train(net, optimizer, 16)
+"""
+TWO = """
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(20, 16), nn.Linear(16, 3)
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+net = Two()
+optimizer = torch.optim.Adam(net.parameters())
+"""
+LATER = """
+for epoch in range(14):
+    for part in torch.randperm(120).split(20):
+        F.cross_entropy(net(inputs[part]), labels[part]).backward()
+        {end}
+"""
+MASKS = """
+net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, {channels}, 1))
+pixels = torch.rand(48, 1, 8, 8)
+masks = (pixels > 0.5).float()
+optimizer = torch.optim.Adam(net.parameters())
+for epoch in range(3):
+    for part in torch.randperm(40).split(8):
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(net(pixels[part])[:, -1:], masks[part]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = torch.max(net(pixels[40:]), dim=1)[1].bool()
+    print((found & masks[40:, 0].bool()).sum())
+"""
+
+FOUND |= {
+    "506 an equal net in its place": (
+        "NW506",
+        "torch.optim",
+        SPLIT.format(networks=TWO) + PHASES.format(new="copy.deepcopy(net.first)"),
+    ),
+    "603 one of two": ("NW603", "backward()", ACTOR.format(second="pass")),
+    "604 a list of numbers": (
+        "NW604",
+        "torch.tensor(terms",
+        SPLIT.format(networks=SMALL) + REWRAPPED.format(loss="torch.tensor(terms, requires_grad=True).mean()"),
+    ),
+    "604 made to ask": (
+        "NW604",
+        "requires_grad_()",
+        SPLIT.format(networks=SMALL)
+        + REWRAPPED.format(loss="torch.as_tensor(np.mean(rows.detach().numpy())).requires_grad_()"),
+    ),
+    "605 numpy, unseen on its way back": (
+        "NW605",
+        "numpy()",
+        classifier(NUMPY.format(cut="detach().numpy()", features="torch.from_numpy(length / np.linalg.norm(length))")),
+    ),
+    "801 dropout as a function, scored by numpy": (
+        "NW801",
+        "net(inputs[120:])",
+        SPLIT.format(networks=FUNCTIONAL) + SCORED.format(mode="", numpy=".numpy()"),
+    ),
+    "801 one of an ensemble": (
+        "NW801",
+        "net(inputs[120:])",
+        SPLIT.format(networks=NETS) + ENSEMBLE.format(mode="nets[0].eval()"),
+    ),
+    "802 restored to what eval() made it": (
+        "NW802",
+        "net.eval()",
+        SPLIT.format(networks=f"net = {DROPPED}\noptimizer = torch.optim.Adam(net.parameters())")
+        + RESTORED.format(keep="net.eval(); was = net.training"),
+    ),
+    "804 masks": ("NW804", "torch.max", MASKS.format(channels=1)),
+}  # fmt: skip
+
+NOT_FOUND |= {
+    "506 both in the optimizer": (
+        "NW506",
+        SPLIT.format(networks=TWO)
+        + PHASES.format(new="copy.deepcopy(net.first); optimizer = torch.optim.Adam(net.parameters())"),
+    ),
+    "603 both step": ("NW603", ACTOR.format(second="second.step()")),
+    "604 stacked": (
+        "NW604",
+        SPLIT.format(networks=SMALL) + REWRAPPED.format(loss="torch.stack([entry ** 2 for entry in rows]).mean()"),
+    ),
+    "604 an input is sought": (
+        "NW604",
+        SPLIT.format(networks=SMALL)
+        + """
+train(net, optimizer)
+net.requires_grad_(False)
+start = net(inputs[:1]).max().item()
+noise = torch.tensor([start] * 20, requires_grad=True)
+for step in range(4):
+    F.cross_entropy(net(inputs + noise), labels).backward()
+net.requires_grad_(True)
+train(net, optimizer)
+""",
+    ),
+    "605 normalised, a constant from numpy": (
+        "NW605",
+        classifier(
+            NUMPY.format(
+                cut="detach().numpy()",
+                features="z / torch.from_numpy(np.linalg.norm(length, axis=1, keepdims=True))",
+            )
+        ),
+    ),
+    "801 dropout as a function, told": (
+        "NW801",
+        SPLIT.format(networks=FUNCTIONAL) + SCORED.format(mode="net.eval()", numpy=".numpy()"),
+    ),
+    "801 many passes, averaged": (
+        "NW801",
+        SPLIT.format(networks=FUNCTIONAL)
+        + SCORED.format(mode="", numpy=".numpy()").replace(
+            "net(inputs[120:]).numpy()", "torch.stack([net(inputs[120:]) for _ in range(5)]).mean(0).numpy()"
+        ),
+    ),
+    "801 an ensemble, told": (
+        "NW801",
+        SPLIT.format(networks=NETS) + ENSEMBLE.format(mode="[net.eval() for net in nets]"),
+    ),
+    "802 restored": (
+        "NW802",
+        SPLIT.format(networks=f"net = {DROPPED}\noptimizer = torch.optim.Adam(net.parameters())")
+        + RESTORED.format(keep="was = net.training; net.eval()"),
+    ),
+    "804 two channels": ("NW804", MASKS.format(channels=2)),
+    "602 two phases": (
+        "NW602",
+        SPLIT.format(networks=SMALL)
+        + "train(net, optimizer, 4)\n"
+        + LATER.format(end="optimizer.step(); optimizer.zero_grad()"),
+    ),
+}  # fmt: skip
+
+FOUND |= {
+    "602 in the second phase": (
+        "NW602",
+        "optimizer.zero_grad(); optimizer.step()",
+        SPLIT.format(networks=SMALL)
+        + "train(net, optimizer, 4)\n"
+        + LATER.format(end="optimizer.zero_grad(); optimizer.step()"),
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_found_at_the_line(name: str, tmp_path: Path) -> None:
     code, text, source = FOUND[name]

@@ -534,14 +534,14 @@ class Birth:
     """The first number of a run that is not finite."""
 
     step: int
-    kind: str  #: input, target, forward, loss, gradient, parameter
-    name: str = ""  #: operation or node, or parameter
+    kind: str  #: input, target, data (one of these two), forward, loss, gradient, parameter
+    name: str = ""  #: operation or node, parameter, or the variable that holds the data
     op: int = -1
     module: int = -1
     place: Place | None = None
     inputs: list[Stats] = field(default_factory=list)  #: of the operation that made it
     order: int = 0
-    shape: tuple[int, ...] = ()  #: of the data, where kind is input or target and the graph told so
+    shape: tuple[int, ...] = ()  #: of the data, where kind is input, target or data
     loader: int = -1  #: uid of the loader that gave the latest batch
     batch: int = -1  #: number of that batch in its pass
 

@@ -15,6 +15,7 @@ What belongs to the watched program is never kept: tensors and modules are known
 from __future__ import annotations
 
 import gc
+import linecache
 import math
 import os
 import random
@@ -482,6 +483,8 @@ class Observer:
             detail["enabled"] = bool(getattr(args[0], "_enabled", True))
             scale = getattr(args[0], "_scale", None)
             detail["scale"] = float(scale) if scale is not None else getattr(args[0], "_init_scale", 1.0)
+        if kind == "zero_grad" and (known := self._optimizers.get(id(args[0]))) is not None:
+            detail["optimizer"] = known[1]
         self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind), **detail)
         if kind == "seed" and counts[kind] <= MOST_EVENTS:
             self.observation.events[-1].caller = self.places.both(3)[1]
@@ -981,6 +984,8 @@ class Observer:
                 birth.kind = "input"
         elif loss.grad_fn is not None and not self._birth_in_data(birth, loss):
             self._birth_in_graph(birth, loss)
+            if birth.kind == "loss":
+                self._birth_in_variables(birth)
         birth.loader, birth.batch = self._batch()
         observation.births.append(birth)
 
@@ -1024,6 +1029,26 @@ class Observer:
             birth.inputs = [numbers for numbers in (measure.stats(value),) if numbers is not None]
             return True
         return False
+
+    def _birth_in_variables(self, birth: Birth) -> None:
+        """Finds data that were not finite in the variables of the function that called backward, before what is made of them."""
+        frame = self.places.frame(1)
+        for name, value in list(frame.f_locals.items()) if frame is not None else ():
+            if isinstance(value, dict):
+                value = list(value.values())[:64]
+            for entry in value[:64] if isinstance(value, (tuple, list)) else [value]:
+                if not isinstance(entry, Tensor) or entry.dim() == 0 or not entry.numel() or _finite(entry):
+                    continue
+                if entry.requires_grad:
+                    return
+                numbers = measure.stats(entry)
+                if numbers is not None and not (numbers.min == -math.inf and numbers.max == 0):
+                    birth.kind, birth.name, birth.shape, birth.inputs = (
+                        "data",
+                        name,
+                        tuple(entry.shape),
+                        [numbers],
+                    )
 
     def _birth_in_graph(self, birth: Birth, loss: Tensor) -> None:
         nodes = _nodes(loss.grad_fn)
@@ -1999,12 +2024,14 @@ class Observer:
         node = _node(results[0]) if results and op.grad else None
         if node is not None:
             node.metadata.setdefault("netwright op", op.index)
-        if self._evaluation is not None and not op.grad_enabled and not self.stack:
+        if self._evaluation is not None and not op.grad and not self.stack and self._evaluated_by(op):
             if op.name in ("eq", "ne"):
                 self._compared(op.place)
             elif op.name in ("numpy", "tolist", "item"):
                 self._evaluation.exported = True
                 self.streams.compared(None, exported=True)
+        if self._evaluation is not None and not op.grad_enabled and self.stack and op.name == "dropout":
+            self._functional_dropout(op)
         if op.inplace and not self._step_depth:
             target = op.inputs[0] if op.inputs else None
             uid = self._altered(target)
@@ -2012,6 +2039,41 @@ class Observer:
                 self.event("manual_update", op.place, parameter=uid, function=op.name)
             elif uid >= 0:
                 self.observation.parameters[uid].written = op.place
+
+    def _functional_dropout(self, op: Op) -> None:
+        """Notes F.dropout(..., training=self.training) of the user's own layers, which acts as a dropout layer does."""
+        known = self.observation.modules[op.module] if op.module >= 0 else None
+        if (
+            known is None
+            or known.torch
+            or op.place is None
+            or self._evaluation is None
+            or not op.options.get("p")
+        ):
+            return
+        if ".training" not in linecache.getline(op.place.file, op.place.line):
+            return
+        evaluation = self._evaluation
+        side = evaluation.modal_training if op.options.get("training") else evaluation.modal_evaluating
+        if op.module not in side:
+            side.append(op.module)
+
+    def _evaluated_by(self, op: Op) -> bool:
+        """Returns whether an operation is part of the evaluation under way, or looks at what it gave after its no_grad."""
+        if not op.grad_enabled:
+            return True
+        if op.name not in ("eq", "ne", "numpy", "tolist", "item"):
+            return False
+        begun = self._evaluation.order if self._evaluation is not None else 0
+        for operand in op.inputs[:2]:
+            made = self.observation.made(operand)
+            for _ in range(8):
+                if made is None or made.order < begun:
+                    break
+                if not made.grad_enabled:
+                    return True
+                made = self.observation.made(made.inputs[0]) if made.inputs else None
+        return False
 
     def drawn(self, tensor: Any) -> None:
         """A tensor was filled with random numbers in place: if it is a parameter, its first values come from there."""

@@ -358,7 +358,7 @@ class Trace(TorchFunctionMode):
                     op.options["scattered"] = True
             if name in measure.WHOLE and not grad and self.lap_measured < MOST_MEASURED_A_LAP:
                 self.measure_whole(op, name, args, out)
-            if grad and not stack:
+            if grad and (not stack or name in ("mul", "gather", "getitem")):
                 self.measure_data(op, [*args, *kwargs.values()])
             observation.ops.append(op)
             for result in results:

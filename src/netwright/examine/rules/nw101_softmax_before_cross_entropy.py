@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op
 from netwright.examine.rules import evidence, rewrite, without_call
+from netwright.examine.rules.written import softmax_dim, written
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -15,7 +17,7 @@ RULE = Rule(
     level="error",
     by="backward",
     title="softmax runs twice: its output is fed to cross-entropy, which applies log-softmax itself",
-    what="The network ends in a softmax, and the loss (cross_entropy, or log_softmax followed by nll_loss) applies another.",
+    what="The network ends in a softmax, and the loss (cross_entropy, or a log_softmax of its own) applies another.",
     why="Cross-entropy expects logits. Given probabilities it sees numbers between 0 and 1 only, so it can never come near 0 "
     "(for 10 classes not below 1.46), its gradients are small and training is slow or stalls early.",
     fix="Remove the softmax from the network; apply it only where probabilities are wanted, outside of the loss.",
@@ -38,21 +40,31 @@ def check(observation: Observation) -> Iterator[Evidence]:
         elif loss.function != "cross_entropy":
             continue
         softmax = observation.source(operand)
-        if softmax is None or softmax.name != "softmax" or not softmax.grad:
+        if softmax is not None and softmax_dim(observation, softmax) is not None:
+            yield _evidence(observation, softmax, {"row_sum": loss.row_sum, "first_loss": loss.value})
+    for place in written(observation):
+        softmax = observation.source(place.operand)
+        if place.kind != "classes" or softmax is None or len(place.operand.shape) != len(softmax.shape):
             continue
-        word = (
-            "Softmax"
-            if softmax.module >= 0 and observation.modules[softmax.module].cls == "Softmax"
-            else "softmax"
+        dim = place.op.options.get("dim")
+        over = softmax_dim(observation, softmax)
+        if over is not None and isinstance(dim, int) and place.operand.shape[dim] == softmax.shape[over] > 1:
+            yield _evidence(observation, softmax, {"softmax_calls": 2})
+
+
+def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any]) -> Evidence:
+    layer = softmax.module >= 0 and observation.modules[softmax.module].cls == "Softmax"
+    return evidence(
+        observation,
+        softmax,
+        seen=seen,
+        expected={"row_sum": "any: logits", "softmax_calls": 1},
+        diff=rewrite(
+            observation.where(softmax), partial(without_call, name="Softmax" if layer else "softmax")
         )
-        yield evidence(
-            observation,
-            softmax,
-            seen={"row_sum": loss.row_sum, "first_loss": loss.value},
-            expected={"row_sum": "any: logits", "softmax_calls": 1},
-            step=loss.step,
-            diff=rewrite(observation.where(softmax), partial(without_call, name=word)),
-        )
+        if softmax.name == "softmax"
+        else "",
+    )
 
 
 _PROGRAM = """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op, Stats
 from netwright.examine.rules import evidence, rewrite, without_call
+from netwright.examine.rules.written import written
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -15,7 +16,7 @@ RULE = Rule(
     level="error",
     by="backward",
     title="a sigmoid squeezes the output before a loss that expects logits",
-    what="The last operation before CrossEntropyLoss or BCEWithLogitsLoss is a sigmoid.",
+    what="The last operation before CrossEntropyLoss or BCEWithLogitsLoss (or a loss written by hand with log-softmax, log-sigmoid or softplus) is a sigmoid.",
     why="These losses apply their own softmax or sigmoid. What they get lies between 0 and 1, so the probability that they "
     "make of it lies between 0.5 and 0.73: the loss cannot become small and the gradients are squeezed twice.",
     fix="Remove the sigmoid (or use BCELoss with it, which is less exact).",
@@ -32,22 +33,26 @@ def check(observation: Observation) -> Iterator[Evidence]:
         if loss.function not in _LOSSES or not loss.prediction_grad or loss.prediction is None:
             continue
         sigmoid = observation.source(op.inputs[0])
-        if sigmoid is None or sigmoid.name != "sigmoid" or not sigmoid.grad:
-            continue
-        word = (
-            "Sigmoid"
-            if sigmoid.module >= 0 and observation.modules[sigmoid.module].cls == "Sigmoid"
-            else "sigmoid"
-        )
-        yield evidence(
-            observation,
-            sigmoid,
-            seen={"smallest": loss.prediction.min, "largest": loss.prediction.max},
-            expected={"smallest": "below 0", "largest": "above 1"},
-            step=loss.step,
-            title=f"a sigmoid squeezes the output before {loss.function}, which expects logits",
-            diff=rewrite(observation.where(sigmoid), partial(without_call, name=word)),
-        )
+        if sigmoid is not None and sigmoid.name == "sigmoid" and sigmoid.grad:
+            yield _evidence(observation, sigmoid, loss.function, loss.prediction)
+    for place in written(observation):
+        sigmoid = observation.source(place.operand)
+        if sigmoid is not None and sigmoid.name == "sigmoid" and sigmoid.grad:
+            yield _evidence(observation, sigmoid, place.name, sigmoid.stats)
+
+
+def _evidence(observation: Observation, sigmoid: Op, name: str, numbers: Stats | None) -> Evidence:
+    layer = sigmoid.module >= 0 and observation.modules[sigmoid.module].cls == "Sigmoid"
+    return evidence(
+        observation,
+        sigmoid,
+        seen={} if numbers is None else {"smallest": numbers.min, "largest": numbers.max},
+        expected={"smallest": "below 0", "largest": "above 1"},
+        title=f"a sigmoid squeezes the output before {name}, which expects logits",
+        diff=rewrite(
+            observation.where(sigmoid), partial(without_call, name="Sigmoid" if layer else "sigmoid")
+        ),
+    )
 
 
 _PROGRAM = """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from netwright.examine.observation import Loss, Observation, Op
 from netwright.examine.rules import evidence, percent, rewrite, without_call
+from netwright.examine.rules.written import written
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -38,6 +40,19 @@ def check(observation: Observation) -> Iterator[Evidence]:
         if clamp is None or floor is None or loss.prediction is None or loss.prediction.min > floor:
             continue
         yield _evidence(observation, loss, clamp, floor)
+    for place in written(observation):
+        clamp = observation.source(place.operand)
+        floor = _floor(clamp)
+        if clamp is None or floor is None or clamp.stats is None or clamp.stats.min > floor:
+            continue
+        yield evidence(
+            observation,
+            clamp,
+            seen={"smallest_logit": clamp.stats.min, "clipped_logit_share": clamp.stats.zero},
+            expected={"smallest_logit": f"below {floor:g}"},
+            title=f"{_spelling(clamp)} on the output clips the logits at {floor:g}, before {place.name}",
+            diff=rewrite(observation.where(clamp), partial(_without, clamp=clamp)),
+        )
 
 
 def _floor(op: Op | None) -> float | None:
@@ -45,6 +60,8 @@ def _floor(op: Op | None) -> float | None:
     if op is None or not op.grad:
         return None
     if op.name in ("relu", "relu6"):
+        return 0.0
+    if op.name == "hardtanh" and op.options.get("min_val") == 0:  # as nn.ReLU6 calls it
         return 0.0
     low, high = op.options.get("min"), op.options.get("max")
     if op.name in ("clamp", "clamp_min") and isinstance(low, (int, float)) and high is None and low >= -1:
@@ -86,7 +103,11 @@ def _without(line: str, clamp: Op) -> str | None:
 
 
 def _spelling(clamp: Op) -> str:
-    return {"relu": "ReLU", "relu6": "ReLU6"}.get(clamp.name, clamp.name) if clamp.module >= 0 else clamp.name
+    return (
+        {"relu": "ReLU", "relu6": "ReLU6", "hardtanh": "ReLU6"}.get(clamp.name, clamp.name)
+        if clamp.module >= 0
+        else clamp.name
+    )
 
 
 _PROGRAM = """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op
 from netwright.examine.rules import evidence
+from netwright.examine.rules.written import PLAIN, Uses, chosen
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -43,6 +44,44 @@ def check(observation: Observation) -> Iterator[Evidence]:
             step=loss.step,
             title=f"NLLLoss gets {kind}, not log-probabilities",
         )
+    yield from _by_hand(observation)
+
+
+def _by_hand(observation: Observation) -> Iterator[Evidence]:
+    """Losses that are nothing but the negative of the true class's raw output, chosen by the program itself."""
+    found = [
+        (op, pair) for op in observation.ops if op.grad and (pair := chosen(observation, op)) is not None
+    ]
+    uses = Uses(observation) if found else None
+    for op, (scores, ids) in found:
+        source = observation.source(scores)
+        if uses is None or source is None or source.name not in ("linear", "addmm") or ids.grad:
+            continue
+        trains = any(entry.source == "parameter" and entry.grad for entry in source.inputs)
+        alone = sum(taker.grad for taker in uses.of(source)) == 1
+        steps = any(record.step == op.step and record.order > op.order for record in observation.steps)
+        if trains and alone and steps and uses.ends_in_loss(op, PLAIN) and _negated(uses, op):
+            yield evidence(
+                observation,
+                op.place,
+                seen={"chosen_from": "raw outputs"},
+                expected={"chosen_from": "log-probabilities"},
+                layer=source.module,
+                step=op.step,
+                title="the loss is the negative of the true class's raw output, not of its log-probability",
+            )
+
+
+def _negated(uses: Uses, op: Op) -> bool:
+    """Returns whether the sign is changed once on the way to the loss."""
+    signs = 0
+    for _ in range(20):
+        following = [taker for taker in uses.of(op) if taker.grad]
+        if len(following) != 1:
+            break
+        op = following[0]
+        signs += op.name == "neg"
+    return signs == 1
 
 
 _PROGRAM = """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op, Operand
 from netwright.examine.rules import evidence, rewrite
+from netwright.examine.rules.written import Uses, chosen, softmax_dim
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -26,42 +28,69 @@ RULE = Rule(
 _LOSSES = ("cross_entropy", "nll_loss", "kl_div", "mse_loss", "binary_cross_entropy", "l1_loss")
 
 
+_ELEMENTWISE = ("log", "clamp", "clamp_min", "to", "float", "add", "contiguous", "neg", "mul")
+
+
 def check(observation: Observation) -> Iterator[Evidence]:
     for loss, op in observation.loss_ops():
         shape = loss.prediction_shape
-        if (
-            loss.function not in _LOSSES
-            or not loss.prediction_grad
-            or len(shape) != 2
-            or shape[0] < 2
-            or shape[1] < 2
-        ):
+        if loss.function not in _LOSSES or not loss.prediction_grad or len(shape) < 2 or min(shape[:2]) < 2:
             continue
-        softmax = observation.made(op.inputs[0])
-        while (
-            softmax is not None
-            and softmax.name in ("log", "clamp", "to", "float", "add", "contiguous")
-            and softmax.inputs
-        ):
-            softmax = observation.made(softmax.inputs[0])
-        if softmax is None or softmax.name not in ("softmax", "log_softmax") or softmax.shape != shape:
-            continue
-        dim = softmax.options.get("dim")
+        softmax = _behind(observation, op.inputs[0])
         target_first = len(loss.target_shape) >= 1 and loss.target_shape[0] == shape[0]
-        if dim not in (0, -2) or not target_first:
+        if softmax is None or softmax.shape != shape or _dim(observation, softmax) != 0 or not target_first:
             continue
-        yield evidence(
-            observation,
-            softmax,
-            seen={"dim": dim, "shape": shape, "row_sum": loss.row_sum},
-            expected={"dim": 1},
-            step=loss.step,
-            title=f"{softmax.name} runs over the {shape[0]} examples of the batch, not over the {shape[1]} classes",
-            diff=rewrite(
-                observation.where(softmax),
-                lambda line: line.replace("dim=0", "dim=1") if "dim=0" in line else None,
-            ),
-        )
+        if len(shape) > 2 and loss.target_shape != (shape[0], *shape[2:]):
+            continue  # not certain where the classes are
+        yield _evidence(observation, softmax, {"row_sum": loss.row_sum})
+    yield from _by_hand(observation)
+
+
+def _by_hand(observation: Observation) -> Iterator[Evidence]:
+    """Losses that choose the score of the true class themselves: that they do so along dimension 1 tells where the classes are."""
+    found = [
+        (op, pair) for op in observation.ops if op.grad and (pair := chosen(observation, op)) is not None
+    ]
+    uses = Uses(observation) if found else None
+    for op, (scores, _) in found:
+        softmax = _behind(observation, scores)
+        if softmax is None or softmax.shape != scores.shape or min(scores.shape) < 2:
+            continue
+        if _dim(observation, softmax) == 0 and uses is not None and uses.ends_in_loss(op):
+            yield _evidence(observation, softmax, {})
+
+
+def _behind(observation: Observation, operand: Operand) -> Op | None:
+    """Returns the softmax or log-softmax that made an operand, if only element by element something followed."""
+    op = observation.made(operand)
+    while op is not None and op.name in _ELEMENTWISE and op.inputs:
+        if op.name == "mul" and len(op.inputs) > 1:
+            return None
+        op = observation.made(op.inputs[0])
+    return op
+
+
+def _dim(observation: Observation, op: Op) -> int | None:
+    if op.name != "log_softmax":
+        return softmax_dim(observation, op)
+    dim = op.options.get("dim")
+    return dim % len(op.shape) if isinstance(dim, int) and op.shape and op.grad else None
+
+
+def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any]) -> Evidence:
+    shape = softmax.shape
+    return evidence(
+        observation,
+        softmax,
+        seen={"dim": 0, "shape": shape, **seen},
+        expected={"dim": 1},
+        title=f"{'softmax' if softmax.name == 'div' else softmax.name} runs over the {shape[0]} examples of the batch, "
+        f"not over the {shape[1]} classes",
+        diff=rewrite(
+            observation.where(softmax),
+            lambda line: line.replace("dim=0", "dim=1") if "dim=0" in line else None,
+        ),
+    )
 
 
 _PROGRAM = """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Loss, Observation
+from netwright.examine.observation import Loss, Observation, Op
 from netwright.examine.rules import evidence, rewrite
+from netwright.examine.rules.written import LINEAR, Uses, call_line
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -21,7 +22,7 @@ RULE = Rule(
     example="F.binary_cross_entropy(y, torch.sigmoid(net(x)))   # wrong\nF.binary_cross_entropy(torch.sigmoid(net(x)), y)   # right",
     limits="Advice only for the symmetric losses (MSE, L1, Huber). Silent where both arguments come from a network, and where "
     "the target is itself a parameter that is learned.",
-    explains=frozenset({"NW604", "NW402", "NW114", "NW105", "NW204"}),
+    explains=frozenset({"NW604", "NW402", "NW114", "NW105", "NW204", "NW701", "NW111"}),
 )
 _SYMMETRIC = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
@@ -45,11 +46,49 @@ def check(observation: Observation) -> Iterator[Evidence]:
             harm="possible" if symmetric else "likely",
             diff=rewrite(loss.place, _exchange),
         )
+    yield from _by_hand(observation)
+
+
+def _by_hand(observation: Observation) -> Iterator[Evidence]:
+    """Cross-entropy written out, of the logarithm of the labels: log_softmax(labels) * prediction."""
+    found = [op for op in observation.ops if op.name == "log_softmax" and not op.grad and op.grad_enabled]
+    uses = Uses(observation) if found else None
+    for op in found:
+        operand = op.inputs[0] if op.inputs else None
+        if (
+            operand is None
+            or uses is None
+            or any(_of_a_network(entry) for entry in observation.ancestors(op))
+        ):
+            continue
+        for taker in uses.of(op):
+            other = next((entry for entry in taker.inputs if entry.grad and entry.shape == op.shape), None)
+            made = observation.source(other) if other is not None else None
+            if taker.name != "mul" or made is None or made.name not in ("linear", "addmm", "add", "matmul"):
+                continue
+            if uses.ends_in_loss(taker, LINEAR):
+                yield evidence(
+                    observation,
+                    call_line(observation, taker),
+                    seen={"log_softmax_of": f"{operand.dtype} {operand.shape}, carries no graph"},
+                    expected={"log_softmax_of": "the prediction"},
+                    layer=-1,
+                    step=taker.step,
+                    title="the loss takes the log-softmax of the targets and multiplies it by the prediction: its arguments are swapped",
+                )
+
+
+def _of_a_network(op: Op) -> bool:
+    return op.grad or op.name in ("detach", "data") or any(entry.source == "parameter" for entry in op.inputs)
 
 
 def _swapped(observation: Observation, loss: Loss) -> bool:
     if loss.prediction_grad or not loss.target_grad or not loss.grad_enabled:
         return False
+    first_numbers, numbers = loss.prediction, loss.target
+    plain = loss.function == "kl_div" and not loss.options.get("log_target")
+    if plain and first_numbers and numbers and numbers.max <= 0 <= first_numbers.min:
+        return True  # logarithms where probabilities belong, and the other way round
     if loss.op >= 0:
         target = observation.operand(observation.ops[loss.op], "target")
         if target is not None and target.source in ("parameter", "leaf"):

@@ -76,11 +76,12 @@ def _adjoins_loss(observation: Observation, op: Op, one: Operand, other: Operand
     """A difference is the loss's if it is squared or made absolute, and its dimension was not added on the same line."""
     for operand in (one, other):
         made = observation.made(operand)
-        if made is not None and made.name in _CREATORS and made.place == op.place:
+        added = made is not None and made.inputs and len(made.shape) > len(made.inputs[0].shape)
+        if made is not None and added and made.name in _CREATORS and made.place == op.place:
             return False
     following = (entry for entry in observation.ops[op.index + 1 : op.index + 6] if entry.step == op.step)
     return any(
-        entry.name in ("pow", "square", "abs", "mul", "norm")
+        entry.name in ("pow", "square", "abs", "mul", "norm", "cosh")
         and any(operand.op == op.index for operand in entry.inputs)
         for entry in following
     )

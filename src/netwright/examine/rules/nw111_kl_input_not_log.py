@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Op, Place
 from netwright.examine.rules import NotObserved, evidence, rewrite
+from netwright.examine.rules.written import LINEAR, Uses, call_line, softmax_dim
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -55,13 +56,48 @@ def check(observation: Observation) -> Iterator[Evidence]:
                 "loss": loss.value,
             },
             expected={"largest_input": "at most 0", "row_logsumexp": 0.0},
+            also=[loss.place],
             layer=source.module if source is not None else -1,
             step=loss.step,
             title=f"KL divergence gets {kind} as its input (largest {loss.prediction.max:.3g}), not log-probabilities",
             diff=rewrite(observation.where(softmax), _with_log) if softmax is not None else "",
         )
+    for softmax, place in _by_hand(observation):
+        seen = True
+        yield evidence(
+            observation,
+            place,
+            seen={"subtracted": "probabilities"},
+            expected={"subtracted": "log-probabilities"},
+            layer=softmax.module,
+            step=softmax.step,
+            title="the KL divergence subtracts probabilities from log-probabilities",
+            also=[observation.where(softmax)],
+        )
     if not seen:
         raise NotObserved("no kl_div was seen")
+
+
+def _by_hand(observation: Observation) -> Iterator[tuple[Op, Place | None]]:
+    """Yields (softmax, line) of divergences that are written out, p * (log p - q), where q should be log q."""
+    found = [
+        op
+        for op in observation.ops
+        if op.name in ("sub", "rsub")
+        and op.grad
+        and len(op.inputs) == 2
+        and op.inputs[0].shape == op.inputs[1].shape
+    ]
+    uses = Uses(observation) if found else None
+    for op in found:
+        known, learned = sorted(op.inputs, key=lambda operand: operand.grad)
+        log, softmax = observation.source(known), observation.source(learned)
+        if known.grad or log is None or log.name not in ("log", "log_softmax") or softmax is None:
+            continue
+        if softmax_dim(observation, softmax) is None or uses is None:
+            continue
+        if any(taker.name == "mul" for taker in uses.of(op)) and uses.ends_in_loss(op, LINEAR):
+            yield softmax, call_line(observation, op)
 
 
 def _with_log(line: str) -> str | None:

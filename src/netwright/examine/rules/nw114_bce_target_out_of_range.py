@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Loss, Observation
+from netwright.examine.observation import Loss, Observation, Op, Operand
 from netwright.examine.rules import NotObserved, evidence
+from netwright.examine.rules.written import LINEAR, Uses
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -53,8 +54,64 @@ def check(observation: Observation) -> Iterator[Evidence]:
             level="warning" if near else "",
             harm="measured" if loss.value is not None and loss.value < 0 else "likely",
         )
+    for op, target in _by_hand(observation):
+        seen = True
+        numbers = target.stats
+        if numbers is None or numbers.finite < 1 or (numbers.min >= -1e-3 and numbers.max <= 1 + 1e-3):
+            continue
+        yield evidence(
+            observation,
+            op.place,
+            seen={"smallest_target": numbers.min, "largest_target": numbers.max},
+            expected={"smallest_target": "at least 0", "largest_target": "at most 1"},
+            layer=-1,
+            step=op.step,
+            title=f"binary cross-entropy gets targets from {numbers.min:g} to {numbers.max:g}; they must lie in 0 to 1",
+            level="warning" if numbers.min >= -0.35 and numbers.max <= 1.35 else "",
+        )
     if not seen:
         raise NotObserved("no binary cross-entropy was seen")
+
+
+def _by_hand(observation: Observation) -> Iterator[tuple[Op, Operand]]:
+    """Yields (product, target) of y * log p, beside (1 - y) * log(1 - p), and of z * y, beside softplus(z)."""
+    found = [
+        op
+        for op in observation.ops
+        if op.name == "mul" and op.grad and len(op.inputs) == 2 and op.inputs[0].grad != op.inputs[1].grad
+    ]
+    if not any(op.name in ("softplus", "log", "logsigmoid") and op.grad for op in observation.ops):
+        return
+    uses = Uses(observation)
+    for op in found:
+        target, learned = sorted(op.inputs, key=lambda operand: operand.grad)
+        if target.shape != learned.shape or not uses.ends_in_loss(op, LINEAR):
+            continue
+        made = observation.made(learned)
+        if made is not None and made.name in ("log", "logsigmoid"):
+            paired = any(
+                entry.name == "rsub"
+                and entry.options.get("other") == 1
+                and entry.step == op.step
+                and entry.inputs
+                and entry.inputs[0].op == target.op
+                and entry.inputs[0].shape == target.shape
+                for entry in observation.ops[max(0, op.index - 12) : op.index + 12]
+            )
+        else:
+            around = {entry.index for entry in uses.of(made)} if made is not None else set()
+            paired = any(
+                entry.name in ("sub", "rsub")
+                and any(
+                    (other := observation.made(operand)) is not None
+                    and other.name == "softplus"
+                    and other.index in around
+                    for operand in entry.inputs
+                )
+                for entry in uses.of(op)
+            )
+        if paired:
+            yield op, target
 
 
 def _kind(loss: Loss) -> tuple[str, str]:

@@ -49,7 +49,7 @@ RULE = Rule(
 class _Bad(NamedTuple):
     order: int
     step: int
-    what: str  # input, target
+    what: str  # input, target, data (one of these)
     stats: Stats
     shape: tuple[int, ...]
     place: Place | None
@@ -60,7 +60,9 @@ class _Bad(NamedTuple):
 
 def check(observation: Observation) -> Iterator[Evidence]:
     found = [*_inputs(observation), *_targets(observation), *_at_birth(observation)]
-    for what in ("input", "target"):
+    for what in ("input", "target", "data"):
+        if what == "data" and any(bad.what != "data" for bad in found):
+            return
         first = min((bad for bad in found if bad.what == what), default=None, key=lambda bad: bad.order)
         if first is not None:
             yield _evidence(observation, first)
@@ -105,7 +107,7 @@ def _targets(observation: Observation) -> Iterator[_Bad]:
 def _at_birth(observation: Observation) -> Iterator[_Bad]:
     """What the first loss that was not finite told: from its graph, or from the trace of its step."""
     for birth in observation.births[:1]:
-        if birth.kind in ("input", "target") and birth.inputs and birth.shape:
+        if birth.kind in ("input", "target", "data") and birth.inputs and birth.shape:
             yield _Bad(
                 birth.order,
                 birth.step,
@@ -203,7 +205,7 @@ def _evidence(observation: Observation, bad: _Bad) -> Evidence:
         "bad_examples": numbers.bad,
         "shape": bad.shape,
     }
-    title = f"the {bad.what}s hold {kind}: first in batch {batch}"
+    title = f"the {bad.what}{'' if bad.what == 'data' else 's'} hold {kind}: first in batch {batch}"
     if position:
         title += f", example {position[first]}" + (f", feature {position[-1]}" if len(position) == 2 else "")
     if (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from netwright.examine.observation import Observation
 from netwright.examine.rules import evidence
+from netwright.examine.rules.written import PLAIN, Uses, chosen
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -42,6 +44,66 @@ def check(observation: Observation) -> Iterator[Evidence]:
             title=f"labels run from {loss.label_min} to {loss.label_max}, but there are {loss.classes} outputs",
             harm="measured",
         )
+    yield from _counted_from_the_end(observation)
+    yield from _crashed(observation)
+
+
+def _counted_from_the_end(observation: Observation) -> Iterator[Evidence]:
+    """Negative ids in a loss written by hand: x[arange(n), ids] then takes the score of another class, without a word."""
+    found = [
+        (op, pair) for op in observation.ops if op.grad and (pair := chosen(observation, op)) is not None
+    ]
+    uses = Uses(observation) if found else None
+    for op, (scores, ids) in found:
+        source = observation.source(scores)
+        if source is None or source.name != "log_softmax" or ids.stats is None or ids.stats.min >= 0:
+            continue
+        if uses is None or not uses.ends_in_loss(op, PLAIN):
+            continue  # masked afterwards
+        low, high, outputs = int(ids.stats.min), int(ids.stats.max), scores.shape[1]
+        yield evidence(
+            observation,
+            op.place,
+            seen={"smallest_label": low, "largest_label": high, "outputs": outputs},
+            expected={"smallest_label": 0, "largest_label": f"at most {outputs - 1}"},
+            layer=source.module,
+            step=op.step,
+            title=f"labels run from {low} to {high}: {low} takes the score of the last of the {outputs} outputs, counted from the end",
+            harm="measured",
+        )
+
+
+_OUTSIDE = re.compile(r"index (-?\d+) is out of bounds for dimension (\d+) with size (\d+)")
+
+
+def _crashed(observation: Observation) -> Iterator[Evidence]:
+    """What a loss written by hand says of such an id: one_hot by name, a choice of the true class by the size of its row."""
+    crash = observation.crash
+    if crash is None or crash.module >= 0:
+        return
+    found = _OUTSIDE.search(crash.message)
+    last = [op for op in observation.ops if op.name == "log_softmax" and op.grad and len(op.shape) == 2][-1:]
+    if crash.message.startswith(("Class values must be smaller", "Class values must be non-negative")):
+        low = "smaller" not in crash.message
+        title = "one_hot gets " + (
+            "a negative class id" if low else "a class id that is not below num_classes"
+        )
+        seen, expected = {"class_id": crash.message}, {"class_id": "0 to num_classes - 1"}
+    elif found is not None and last and (found[2], int(found[3])) == ("1", last[0].shape[1]):
+        title = f"a label is {found[1]}, but there are {found[3]} outputs"
+        seen = {"label": found[1], "outputs": found[3]}
+        expected = {"label": f"0 to {int(found[3]) - 1}"}
+    else:
+        return
+    yield evidence(
+        observation,
+        crash.place,
+        seen=seen,
+        expected=expected,
+        step=observation.step_count,
+        title=title,
+        harm="measured",
+    )
 
 
 _PROGRAM = """

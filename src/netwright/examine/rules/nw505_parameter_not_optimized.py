@@ -35,7 +35,48 @@ def strangers(observation: Observation, optimizer: Optimizer) -> list[int]:
     never = [
         uid for uid in optimizer.parameters if observation.parameters[uid].module < 0 and uid not in used
     ]
-    return never or replaced(observation, optimizer)
+    return never or replaced(observation, optimizer) or succeeded(observation, optimizer)
+
+
+def succeeded(observation: Observation, optimizer: Optimizer) -> list[int]:
+    """Returns those of an optimizer's parameters that it trained until others of their shape, in no optimizer, came."""
+    return [old for old, _ in successions(observation, optimizer)]
+
+
+def successions(observation: Observation, optimizer: Optimizer) -> list[tuple[int, int]]:
+    """Returns pairs of a parameter that lost its gradient for good, and of the later one that gets it in its place."""
+    steps = [step for step in observation.steps if step.optimizer == optimizer.uid and step.sampled]
+    if len(steps) < 3:
+        return []
+    idle = set(steps[-1].none_stateful)
+    if not idle:
+        return []
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for record in observation.backwards:
+        for name, size in record.gradients.items():
+            if size != 0:
+                first.setdefault(int(name), record.order)
+                last[int(name)] = record.order
+    optimized = observation.optimized()
+    updated = {event.detail["parameter"] for event in observation.of_kind("manual_update")}
+    new = [
+        entry
+        for entry in observation.parameters
+        if entry.uid in first
+        and entry.uid not in optimized | updated
+        and entry.trainable
+        and not entry.buffer
+        and last[entry.uid] > steps[-2].order  # still, at the end
+    ]
+    found = []
+    for old in sorted(idle & set(last)):
+        for entry in new:
+            if entry.shape == observation.parameters[old].shape and first[entry.uid] > last[old]:
+                found.append((old, entry.uid))
+                new.remove(entry)
+                break
+    return found
 
 
 def replaced(observation: Observation, optimizer: Optimizer) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from netwright.examine.observation import Observation
 from netwright.examine.rules import NotObserved, evidence
-from netwright.examine.rules.nw505_parameter_not_optimized import orphans, strangers
+from netwright.examine.rules.nw505_parameter_not_optimized import orphans, strangers, successions
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -28,10 +28,11 @@ RULE = Rule(
 def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.steps:
         raise NotObserved("no optimizer step was seen")
-    lost = orphans(observation)
-    if not lost:
-        return
+    without = orphans(observation)
     for optimizer in observation.optimizers:
+        lost = without or [new for _, new in successions(observation, optimizer)]
+        if not lost:
+            continue
         stale = strangers(observation, optimizer)
         if not stale or not optimizer.steps:
             continue

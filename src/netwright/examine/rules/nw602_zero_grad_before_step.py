@@ -29,16 +29,20 @@ def check(observation: Observation) -> Iterator[Evidence]:
         raise NotObserved("no optimizer step was seen")
     for optimizer in observation.optimizers:
         mine = [step for step in observation.steps if step.optimizer == optimizer.uid]
-        if not mine or any(step.held for step in mine):
+        mine = mine[
+            max((at + 1 for at, step in enumerate(mine) if step.held), default=0) :
+        ]  # since it last had any
+        if not mine or (len(mine) < 2 and mine[0].step):
             continue
         held = {str(uid) for uid in optimizer.parameters}
+        last = max((step.order for step in observation.steps if step.order < mine[0].order), default=0)
         before = 0
         emptied = []
         for step in mine:
             filled = [
                 entry
                 for entry in observation.backwards
-                if before < entry.order < step.order
+                if max(before, last) < entry.order < step.order
                 and entry.step >= step.step - len(observation.optimizers)  # not of an earlier phase
                 and any(size > 0 for uid, size in entry.gradients.items() if uid in held)
             ]

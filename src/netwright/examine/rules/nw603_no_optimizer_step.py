@@ -27,6 +27,8 @@ RULE = Rule(
 
 def check(observation: Observation) -> Iterator[Evidence]:
     counts = observation.counts
+    if observation.step_count:
+        yield from _one_of_several(observation)
     if (
         observation.step_count
         or counts.get("scaler_step")
@@ -52,6 +54,47 @@ def check(observation: Observation) -> Iterator[Evidence]:
             seen={"backwards": observation.backward_count, "optimizer_steps": 0},
             expected={"optimizer_steps": "at least 1"},
             title=f"backward ran {observation.backward_count} times, but the optimizer never stepped",
+            harm="measured",
+        )
+        return
+
+
+def _one_of_several(observation: Observation) -> Iterator[Evidence]:
+    """Yields the optimizer that is cleared like the others, whose parameters get gradients, and that never stepped."""
+    if observation.ended not in ("end", "exit") or observation.step_count < 20:
+        return
+    cleared = {
+        event.detail.get("optimizer"): event for event in reversed(list(observation.of_kind("zero_grad")))
+    }
+    updated = {event.detail["parameter"] for event in observation.of_kind("manual_update")}
+    stepped = {uid for entry in observation.optimizers if entry.steps for uid in entry.parameters}
+    for optimizer in observation.optimizers:
+        mine = set(optimizer.parameters)
+        event = cleared.get(optimizer.uid)
+        if (
+            optimizer.steps
+            or event is None
+            or mine & (stepped | updated)
+            or observation.counts.get("scaler_step")
+        ):
+            continue
+        filled = [
+            entry
+            for entry in observation.backwards
+            if any(size != 0 and int(uid) in mine for uid, size in entry.gradients.items())
+        ]
+        sampled = [entry for entry in observation.backwards if entry.gradients]
+        if len(filled) < 3 or len(filled) < len(sampled) or any(entry.moved for entry in filled):
+            continue
+        yield evidence(
+            observation,
+            filled[0].place or optimizer.place,
+            also=[optimizer.place, event.place],
+            seen={"backwards": observation.backward_count, "steps_of_this_optimizer": 0},
+            expected={"steps_of_this_optimizer": "at least 1"},
+            step=filled[0].step,
+            title=f"one of {len(observation.optimizers)} optimizers never stepped: its {len(mine)} parameters get gradients "
+            "and stay as they are",
             harm="measured",
         )
         return

@@ -44,6 +44,8 @@ def check(observation: Observation) -> Iterator[Evidence]:
             if record.raised and "does not require grad" not in record.raised:
                 continue
             cut = _cut(observation, op, record)
+        elif op is not None and (back := _returned(observation, op, optimized)) is not None:
+            cut = back
         elif op is not None and not _reaches(observation, op) and not record.gradients:
             cut = next((entry for entry in observation.ancestors(op) if entry.name in _CUTS), None)
             if cut is None:
@@ -83,6 +85,33 @@ def _reaches(observation: Observation, op: Op) -> bool:
     return False
 
 
+def _returned(observation: Observation, op: Op, optimized: set[int]) -> Op | None:
+    """Returns the operation that made a new leaf of numbers which left the graph of optimized parameters.
+
+    Nothing else stands behind the loss: an input or a noise that is optimised through a frozen network is no such case.
+    """
+    line = [op, *observation.ancestors(op)]
+    leaves = [entry for part in line for entry in part.inputs if entry.grad and entry.op < 0]
+    if not leaves or any(entry.source != "leaf" or entry.parameter in optimized for entry in leaves):
+        return None
+    if any(entry.source == "parameter" for part in line for entry in part.inputs):
+        return None
+    before = [entry for entry in observation.ops[: op.index] if entry.step == op.step]
+    made = [entry for entry in before if entry.name in ("tensor", "as_tensor") and not entry.inputs]
+    if not made or not any(tuple(made[-1].shape) == tuple(entry.shape) for entry in leaves):
+        return None
+    left = [
+        entry
+        for entry in before
+        if entry.name in ("item", "numpy", "tolist") and entry.index < made[-1].index
+    ]
+    for entry in left[-1:]:
+        behind = [entry, *observation.ancestors(entry)]
+        if any(operand.parameter in optimized for part in behind for operand in part.inputs):
+            return made[-1]
+    return None
+
+
 def _cut(observation: Observation, op: Op | None, record: Backward) -> Op | None:
     """Returns the operation that lost the graph."""
     if op is None:
@@ -91,6 +120,11 @@ def _cut(observation: Observation, op: Op | None, record: Backward) -> Op | None
     for entry in line:
         if not entry.grad and any(operand.grad for operand in entry.inputs):
             return entry
+    if op.name in (
+        "requires_grad",
+        "requires_grad_",
+    ):  # it came from outside and was made to ask for a gradient
+        return op
     # A number that left torch and came back: the last that left on the way.
     if op.name in ("tensor", "as_tensor", "from_numpy") and not op.inputs:
         left = [

@@ -89,6 +89,23 @@ def _cut(observation: Observation, loss: Op, silent: set[int]) -> Op | None:
                 behind = [left, *observation.ancestors(left)]
                 if any(operand.parameter in silent for entry in behind for operand in entry.inputs):
                     return left
+    return _detour(observation, line, silent)
+
+
+def _detour(observation: Observation, line: list[Op], silent: set[int]) -> Op | None:
+    """Returns the operation by which values left torch, if what is as large as they were came back unseen (from_numpy)."""
+    for op in line:
+        for operand in op.inputs if op.module >= 0 else ():
+            if operand.op >= 0 or operand.source != "unknown" or not operand.dtype.startswith("float"):
+                continue
+            for left in reversed(observation.ops[: op.index]):
+                if left.step != op.step or left.name not in ("numpy", "tolist") or left.module < 0:
+                    continue
+                if not left.inputs or tuple(left.inputs[0].shape) != tuple(operand.shape):
+                    continue
+                behind = [left, *observation.ancestors(left)]
+                if any(entry.parameter in silent for part in behind for entry in part.inputs):
+                    return left
     return None
 
 

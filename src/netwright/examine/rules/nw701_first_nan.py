@@ -27,7 +27,7 @@ RULE = Rule(
 
 def check(observation: Observation) -> Iterator[Evidence]:
     for birth in observation.births[:1]:
-        if birth.kind == "input":
+        if birth.kind in ("input", "data"):
             continue
         seen: dict[str, object] = {
             "born_in": birth.name or birth.kind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Evaluation, Observation
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -31,7 +31,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.evaluations:
         raise NotObserved("no evaluation was seen")
     for seen in observation.evaluations:
-        if not seen.modal_training or seen.modal_evaluating or not (seen.compared and seen.complete):
+        if not seen.modal_training or not seen.complete:
+            continue
+        exported = not seen.compared and _scored_outside(observation, seen)
+        if not (seen.compared or exported):
+            continue
+        if seen.modal_evaluating and not _one_forgotten(observation, seen):
             continue
         if _repeated(observation, seen.order):
             continue
@@ -43,19 +48,57 @@ def check(observation: Observation) -> Iterator[Evidence]:
             expected={"layers_in_training_mode": 0},
             layer=layers[0].uid,
             step=seen.step,
+            level="warning" if exported else "",
+            fact="likely" if exported else "proved",
             title=f"evaluation runs with {len(layers)} dropout or batch norm layer(s) in training mode",
         )
         return
 
 
+def _scored_outside(observation: Observation, seen: Evaluation) -> bool:
+    """Returns whether whole outputs went to NumPy or lists, for examples that are never trained on and come again and again.
+
+    What is done with them there is not seen: a metric most likely, and neither sampling nor a collected experience.
+    """
+    if not seen.exported or len(observation.evaluations) < 2:
+        return False
+    left = any(
+        op.name in ("numpy", "tolist")
+        and op.order > seen.order
+        and op.step == seen.step
+        and len(op.inputs[0].shape) > 0
+        for op in observation.ops
+        if op.inputs and op.inputs[0].op >= 0 and observation.ops[op.inputs[0].op].order > seen.order
+    )
+    same = [entry for entry in observation.forwards if entry.module in seen.modules and entry.examples]
+    trained = {uid for entry in same if entry.grad_enabled for uid in entry.examples}
+    judged = [tuple(entry.examples) for entry in same if not entry.grad_enabled]
+    firsts = [entry for entry in judged if entry == judged[0]]
+    return left and len(firsts) >= 2 and len(judged[0]) >= 16 and not trained & set(judged[0])
+
+
+def _one_forgotten(observation: Observation, seen: Evaluation) -> bool:
+    """Returns whether several trained networks were evaluated, alike but for the mode: one was told eval(), one was not."""
+    modules, optimized = observation.modules, observation.optimized()
+    training = {modules[uid].root for uid in seen.modal_training}
+    evaluating = {modules[uid].root for uid in seen.modal_evaluating}
+    if training & evaluating or not {modules[uid].cls for uid in training} <= {
+        modules[uid].cls for uid in evaluating
+    }:
+        return False
+    trained = {entry.root for entry in modules if any(uid in optimized for uid in entry.parameters)}
+    told = {event.detail.get("module") for event in observation.of_kind("eval")}
+    return training | evaluating <= trained and not training & told
+
+
 def _repeated(observation: Observation, order: int) -> bool:
     """Returns whether the same examples ran more than once in an evaluation."""
     batches = [
-        tuple(entry.examples)
+        (entry.module, *entry.examples)
         for entry in observation.forwards
         if not entry.grad_enabled and entry.order >= order
     ]
-    batches = [batch for batch in batches[:50] if batch]
+    batches = [batch for batch in batches[:50] if len(batch) > 1]
     return len(set(batches)) < len(batches)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Forward, Observation, Place
+from netwright.examine.observation import Event, Forward, Observation, Place
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -56,21 +56,24 @@ def check(observation: Observation) -> Iterator[Evidence]:
 
 def _switched(observation: Observation, forward: Forward) -> Place | None:
     """Returns the line that put the network into evaluation mode for an evaluation, None if it was no such case."""
-    last = None
-    for event in observation.of_kind("eval", "train"):
+    last: list[Event] = []  # the calls of eval() since train() was called, the latest first
+    for event in reversed(list(observation.of_kind("eval", "train"))):
         if event.order < forward.order and event.detail.get("module") == forward.module:
-            last = event
-    if last is None or last.kind != "eval":
-        return None
-    earlier = any(
-        entry.module == forward.module and entry.followed and entry.training and entry.order < last.order
-        for entry in observation.forwards
-    )
-    between = any(
-        forward.module in entry.modules and last.order < entry.order < forward.order
-        for entry in observation.evaluations
-    )
-    return last.place if earlier and between else None
+            if event.kind != "eval":
+                break
+            last.append(event)
+    for event in last:
+        earlier = any(
+            entry.module == forward.module and entry.followed and entry.training and entry.order < event.order
+            for entry in observation.forwards
+        )
+        between = any(
+            forward.module in entry.modules and event.order < entry.order < forward.order
+            for entry in observation.evaluations
+        )
+        if earlier and between:
+            return event.place
+    return None
 
 
 _PROGRAM = """

@@ -26,6 +26,7 @@ RULE = Rule(
     limits="Needs the trace of the first evaluations. Silent where the result is compared with nothing and does not leave torch.",
 )
 _NAMES = ("argmax", "max", "topk")
+_USES = ("eq", "ne", "numpy", "tolist", "item", "equal", "and", "or", "logical_and", "logical_or")
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
@@ -83,11 +84,12 @@ def _from_network(observation: Observation, op: Op) -> Op | None:
 def _used(observation: Observation, op: Op) -> bool:
     """Returns whether the result is compared, or leaves torch."""
     for later in observation.ops[op.index + 1 :]:
-        if later.name in ("eq", "ne", "numpy", "tolist", "item", "equal") and any(
-            (made := observation.source(entry)) is not None and made.index == op.index
-            for entry in later.inputs
-        ):
-            return True
+        for entry in later.inputs if later.name in _USES else ():
+            made = observation.source(entry)
+            while made is not None and made.name in ("bool", "long", "int"):
+                made = observation.source(made.inputs[0]) if made.inputs else None
+            if made is not None and made.index == op.index:
+                return True
     return False
 
 
