@@ -61,7 +61,7 @@ from netwright.examine.observation import (
     straight,
 )
 from netwright.examine.patches import Patches
-from netwright.examine.places import FOREIGN, OPTIM, USER, Places
+from netwright.examine.places import FOREIGN, OPTIM, USER, Places, variables
 from netwright.examine.ranks import Ranks
 from netwright.examine.set_orders import set_orders
 from netwright.examine.streams import (
@@ -1033,10 +1033,9 @@ class Observer:
     def _birth_in_variables(self, birth: Birth) -> None:
         """Finds data that were not finite in the variables of the function that called backward, before what is made of them."""
         frame = self.places.frame(1)
-        for name, value in list(frame.f_locals.items()) if frame is not None else ():
-            if isinstance(value, dict):
-                value = list(value.values())[:64]
-            for entry in value[:64] if isinstance(value, (tuple, list)) else [value]:
+        for name, value in variables(frame).items() if frame is not None else ():
+            inside = list(value.values()) if isinstance(value, dict) else value
+            for entry in inside[:64] if isinstance(inside, (tuple, list)) else [inside]:
                 if not isinstance(entry, Tensor) or entry.dim() == 0 or not entry.numel() or _finite(entry):
                     continue
                 if entry.requires_grad:
