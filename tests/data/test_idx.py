@@ -45,9 +45,15 @@ GOOD = idx_bytes(np.arange(200, dtype=np.uint8))
         (GOOD[:-1], "Expected 200 values, 200 bytes of them; came 199 bytes"),
         (GOOD + b"x", "more bytes follow"),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1), "too short for its header"),
-        (gzip.compress(struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**31, 2**31), mtime=0), "too short for its header"),
+        (
+            gzip.compress(struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**31, 2**31), mtime=0),
+            "too short for its header",
+        ),
         (gzip.compress(GOOD, mtime=0)[:-30], "damaged or truncated"),
-        (gzip.compress(GOOD, mtime=0)[:40] + bytes(20) + gzip.compress(GOOD, mtime=0)[60:], "damaged or truncated"),
+        (
+            gzip.compress(GOOD, mtime=0)[:40] + bytes(20) + gzip.compress(GOOD, mtime=0)[60:],
+            "damaged or truncated",
+        ),
         (gzip.compress(GOOD[:-1], mtime=0), "came 199 bytes"),
     ],
 )
