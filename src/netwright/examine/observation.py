@@ -29,6 +29,7 @@ first batches of the first evaluations); sampled ones are the first twenty, then
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -422,7 +423,36 @@ class Evaluation:
     loader: int = -1  #: uid of the loader whose batches it saw
     exported: bool = False  #: outputs left torch (numpy, tolist, item)
     complete: bool = False  #: a backward followed, or the program ended normally
+    asked: int = 0  #: answers compared with == or != in the batches that were watched closely
+    right: int = 0  #: of these, equal
     reduced: bool = False  #: numbers were exchanged with other processes (all_reduce, all_gather, ...)
+
+
+@dataclass(slots=True)
+class Pairing:
+    """How far the targets of the examples of the first steps depend on their inputs (see pairing.py)."""
+
+    order: int
+    step: int  #: at which it was judged
+    function: str  #: of the loss
+    place: Place | None = None  #: of the loss
+    module: int = -1  #: uid of the root that was given the inputs
+    shape: tuple[int, ...] = ()  #: of the input of one example
+    rows: int = 0  #: different examples
+    repeated: int = 0  #: examples that came again
+    distinct: int = 0  #: different targets
+    largest: float = 0.0  #: share of the most frequent one
+    losses: int = 0  #: values of the loss that were seen
+    late: float = math.inf  #: mean of the later half of them
+    level: float | None = None  #: loss of the best answer that is the same for every input
+    scores: tuple[float, float, float] | None = (
+        None  #: deviations from permuted targets; None: not to be read
+    )
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the later losses are no lower than those of one answer for every input."""
+        return self.level is not None and self.late > 0.95 * self.level
 
 
 @dataclass(slots=True)
@@ -595,6 +625,7 @@ class Observation:
     trained: list[TrainedBatch] = field(default_factory=list)
     passes: list[EvaluationPass] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
+    pairings: list[Pairing] = field(default_factory=list)
     totals: list[Totals] = field(default_factory=list)  #: as of the latest end of an evaluation
     curve: list[tuple[int, float]] = field(default_factory=list)
     spikes: list[tuple[int, float, float]] = field(default_factory=list)

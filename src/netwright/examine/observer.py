@@ -60,6 +60,7 @@ from netwright.examine.observation import (
     is_modal,
     straight,
 )
+from netwright.examine.pairing import Pairs
 from netwright.examine.patches import Patches
 from netwright.examine.places import FOREIGN, OPTIM, USER, Places, variables
 from netwright.examine.ranks import Ranks
@@ -127,6 +128,7 @@ class Observer:
         self.stack: list[int] = []
         self.trace = Trace(self)
         self.streams = Streams(self)
+        self.pairs = Pairs(self)
         self.broken: dict[str, str] = {}
         self.pid = os.getpid()
         self._patches = Patches()
@@ -232,6 +234,7 @@ class Observer:
         observation.ended, observation.crash = ended, crash
         self.guard(self._random_at_end)
         self.guard(self.ranks.look)
+        self.guard(self.pairs.judge)
         self.disarm()
         observation.moments.setdefault("end", observation.step_count)
         return observation
@@ -388,6 +391,8 @@ class Observer:
         observation.seconds = time.perf_counter() - self._start
         if name in self._next_moments:
             self._next_moments.remove(name)
+        if name == "epoch":
+            self.guard(self.pairs.judge)
         if name == "100" and not self._grad_switched:
             self._patches.unwrap(torch.set_grad_enabled, "__init__")  # optimizers call it in each step
         if self.on_moment is not None:
@@ -754,6 +759,7 @@ class Observer:
             observation.loaders[self._last_loader].trained += 1
             self._last_loader = -1
         self.streams.backward()
+        self.pairs.backward()
         if self._evaluation is not None or self._evaluation_hint:
             self._end_evaluation()
         if self.level == IDLE or len(observation.backwards) > MOST_RECORDS:
@@ -1788,6 +1794,8 @@ class Observer:
                     record.examples = measure.fingerprints(inputs)
                     self._examples[grad] += len(record.examples)
         self.streams.forward(record, module, inputs)
+        if grad and module.training:
+            self.pairs.forward(uid, inputs)
         if len(observation.forwards) < MOST_RECORDS:
             observation.forwards.append(record)
         self._forward = record
@@ -1951,7 +1959,10 @@ class Observer:
         record.module = self.stack[-1] if self.stack else -1
         record.place = self.places.here(2)
         with torch._C.DisableTorchFunctionSubclass():
-            measure.measure_loss(record, measure.loss_arguments(name, func, args, kwargs))
+            arguments = measure.loss_arguments(name, func, args, kwargs)
+            measure.measure_loss(record, arguments)
+            if record.grad_enabled:
+                self.pairs.loss(name, record.place, arguments.get("input"), arguments.get("target"))
         if len(observation.losses) < MOST_RECORDS:
             observation.losses.append(record)
         if self._evaluation is not None and not record.grad_enabled:
@@ -2026,6 +2037,7 @@ class Observer:
         if self._evaluation is not None and not op.grad and not self.stack and self._evaluated_by(op):
             if op.name in ("eq", "ne"):
                 self._compared(op.place)
+                self._counted(op, results[0])
             elif op.name in ("numpy", "tolist", "item"):
                 self._evaluation.exported = True
                 self.streams.compared(None, exported=True)
@@ -2038,6 +2050,17 @@ class Observer:
                 self.event("manual_update", op.place, parameter=uid, function=op.name)
             elif uid >= 0:
                 self.observation.parameters[uid].written = op.place
+
+    def _counted(self, op: Op, result: Tensor) -> None:
+        """Counts right answers of an evaluation, where one answer for each example is compared with one label."""
+        values = measure.plain(result)
+        if self._evaluation is None or values is None or values.dtype != torch.bool:
+            return
+        if not values.dim() or values.numel() != len(values):
+            return
+        equal = int(values.sum())
+        self._evaluation.asked += len(values)
+        self._evaluation.right += equal if op.name == "eq" else len(values) - equal
 
     def _functional_dropout(self, op: Op) -> None:
         """Notes F.dropout(..., training=self.training) of the user's own layers, which acts as a dropout layer does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import mean, median
 
-from netwright.examine.observation import Observation, Optimizer, Step
+from netwright.examine.observation import Loss, Observation, Optimizer, Step
 
 NORMED = 16_384  # values of a parameter that Step.norms is taken of
 
@@ -95,3 +95,25 @@ def chance(observation: Observation) -> float | None:
             return None
         return -share * math.log(share) - (1 - share) * math.log(1 - share)
     return None
+
+
+_DRAWS = frozenset(
+    ["randint", "randn", "rand", "bernoulli", "multinomial", "randint_like", "rand_like", "randn_like"]
+)
+
+
+def random_targets(observation: Observation, loss: Loss) -> bool:
+    """Returns whether the targets were seen to be drawn at random, independent of any input."""
+    if loss.op < 0:
+        return False
+    op = observation.ops[loss.op]
+    target = observation.operand(op, "target") or (op.inputs[1] if len(op.inputs) > 1 else None)
+    if target is None or target.op < 0:
+        return False
+    made = observation.ops[target.op]
+    behind = [made, *observation.ancestors(made)]
+    prediction = observation.operand(op, "input")
+    source = observation.made(prediction) if prediction is not None else None
+    inputs = {entry.index for entry in observation.ancestors(source)} if source is not None else set()
+    drawn = [entry for entry in behind if entry.name in _DRAWS]
+    return bool(drawn) and not any(entry.index in inputs for entry in drawn)

@@ -8,7 +8,7 @@ from statistics import mean, median, variance
 
 from netwright.examine.observation import Loss, Observation
 from netwright.examine.rules import NotObserved, evidence
-from netwright.examine.rules.curves import chance, ends, finite_curve
+from netwright.examine.rules.curves import chance, ends, finite_curve, random_targets
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -47,7 +47,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     began, now = ends(values)
     backward = next((entry for entry in observation.backwards if entry.op >= 0), None)
     loss = next((entry for entry in observation.losses if entry.grad_enabled and entry.prediction_grad), None)
-    if loss is None or not _plain(observation, loss) or _random_targets(observation, loss):
+    if loss is None or not _plain(observation, loss) or random_targets(observation, loss):
         return
     if not 0.98 * level < now < 1.15 * level or min(_smooth(values)) < 0.95 * level or _still_falls(values):
         return
@@ -97,28 +97,6 @@ def _smooth(values: list[float], width: int = 20) -> list[float]:
     return [sum(values[start : start + width]) / width for start in range(0, len(values) - width + 1, width)]
 
 
-_DRAWS = frozenset(
-    ["randint", "randn", "rand", "bernoulli", "multinomial", "randint_like", "rand_like", "randn_like"]
-)
-
-
-def _random_targets(observation: Observation, loss: Loss) -> bool:
-    """Returns whether the targets were seen to be drawn at random, independent of any input."""
-    if loss.op < 0:
-        return False
-    op = observation.ops[loss.op]
-    target = observation.operand(op, "target") or (op.inputs[1] if len(op.inputs) > 1 else None)
-    if target is None or target.op < 0:
-        return False
-    made = observation.ops[target.op]
-    behind = [made, *observation.ancestors(made)]
-    prediction = observation.operand(op, "input")
-    source = observation.made(prediction) if prediction is not None else None
-    inputs = {entry.index for entry in observation.ancestors(source)} if source is not None else set()
-    drawn = [entry for entry in behind if entry.name in _DRAWS]
-    return bool(drawn) and not any(entry.index in inputs for entry in drawn)
-
-
 _PROGRAM = """
 import numpy as np
 import torch
@@ -128,9 +106,9 @@ from torch.nn import functional as F
 torch.manual_seed(0)
 draw = np.random.default_rng(0)
 table = draw.normal(size=(4000, 6)).astype("float32")
-classes = (table[:, 0] > 0).astype("int64"){spoil}
+classes = (table[:, 0]{spoil} > 0).astype("int64")
 inputs, labels = torch.from_numpy(table), torch.from_numpy(classes)
-network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+network = nn.Linear(6, 2)
 optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
 for epoch in range(2):
     for start in range(0, 4000, 50):
@@ -139,7 +117,7 @@ for epoch in range(2):
         loss.backward()
         optimizer.step()
 """
-bad = _PROGRAM.replace("{spoil}", "[draw.permutation(4000)]")
+bad = _PROGRAM.replace("{spoil}", " * table[:, 1]")
 good = _PROGRAM.replace("{spoil}", "")
 near_miss = """
 import torch
