@@ -11,12 +11,14 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
 from netwright.examine.observation import REGRESSION_LOSSES, Intake, Loss, Stats
 
 SAMPLE = 65_536
+QUICK = 16_384
 _wrapped: Callable[[Any], bool] = getattr(
     getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda tensor: False
 )
@@ -60,6 +62,10 @@ def stats(tensor: Any) -> Stats | None:
         return None
     if values.dtype == torch.bool:
         values = values.to(torch.uint8)
+    if values.dtype == torch.float32 and values.numel() <= QUICK and values.is_cpu and values.is_contiguous():
+        numbers = _quick_stats(values.numpy().reshape(-1))
+        if numbers is not None:
+            return numbers
     low, high = torch.aminmax(values)
     some = sample(values).float()
     zero = 1.0 - torch.count_nonzero(some).item() / some.numel()
@@ -74,6 +80,19 @@ def stats(tensor: Any) -> Stats | None:
     broken = ~torch.isfinite(values).reshape(len(values) if values.dim() else 1, -1)
     at, bad = int(broken.reshape(-1).int().argmax()), int(broken.any(1).sum())
     return Stats(least, most, float(mean), deviation, finite, zero, values.numel(), at, bad)
+
+
+def _quick_stats(values: Any) -> Stats | None:
+    """Returns the numbers of a small array, by NumPy, whose calls cost a third of torch's; None if not all are finite."""
+    least, most = float(values.min()), float(values.max())
+    if not (math.isfinite(least) and math.isfinite(most)):
+        return None
+    zero = 1.0 - int(numpy.count_nonzero(values)) / values.size
+    with numpy.errstate(all="ignore"):  # sums of huge numbers overflow, as they do in torch
+        mean = float(values.sum()) / values.size
+        away = values - numpy.float32(mean)
+        square = float(away.dot(away)) / values.size
+    return Stats(least, most, mean, math.sqrt(square), 1.0, zero, values.size)
 
 
 #: Nodes of operations with an edge -> the saved tensor that tells how near they came to it.
@@ -277,7 +296,8 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
     rows = rows[:, :: -(-record.features // WIDTH)]
     rows = rows[:: max(1, rows.numel() // (4 * SAMPLE))].float()
     low, high = torch.aminmax(rows, dim=0)
-    var, mean = torch.var_mean(rows, dim=0, correction=0)
+    mean = rows.mean(0)
+    var = (rows - mean).square_().mean(0)  # not var_mean, which takes twice as long
     record.low, record.high, record.mean, record.std = (
         low.tolist(),
         high.tolist(),

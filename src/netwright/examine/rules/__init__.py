@@ -148,6 +148,7 @@ def evidence(
         place = observation.where(where)
         layer = where.module if layer is None else layer
         details.setdefault("step", where.step)
+        also = (*also, where.place)  # a layer is named where it was constructed, and where it was called
     elif isinstance(where, Module):
         place, layer = where.place, where.uid if layer is None else layer
     else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from netwright.examine.observation import Observation, Op
+from netwright.examine.observation import Observation, Op, Place
 from netwright.examine.rules import evidence, rewrite, without_call
 from netwright.examine.rules.written import softmax_dim, written
 from netwright.finding import Evidence, Rule
@@ -41,7 +41,9 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         softmax = observation.source(operand)
         if softmax is not None and softmax_dim(observation, softmax) is not None:
-            yield _evidence(observation, softmax, {"row_sum": loss.row_sum, "first_loss": loss.value})
+            yield _evidence(
+                observation, softmax, {"row_sum": loss.row_sum, "first_loss": loss.value}, loss.place
+            )
     for place in written(observation):
         softmax = observation.source(place.operand)
         if place.kind != "classes" or softmax is None or len(place.operand.shape) != len(softmax.shape):
@@ -49,15 +51,16 @@ def check(observation: Observation) -> Iterator[Evidence]:
         dim = place.op.options.get("dim")
         over = softmax_dim(observation, softmax)
         if over is not None and isinstance(dim, int) and place.operand.shape[dim] == softmax.shape[over] > 1:
-            yield _evidence(observation, softmax, {"softmax_calls": 2})
+            yield _evidence(observation, softmax, {"softmax_calls": 2}, place.op.place)
 
 
-def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any]) -> Evidence:
+def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any], loss: Place | None) -> Evidence:
     layer = softmax.module >= 0 and observation.modules[softmax.module].cls == "Softmax"
     return evidence(
         observation,
         softmax,
         seen=seen,
+        also=[loss],
         expected={"row_sum": "any: logits", "softmax_calls": 1},
         diff=rewrite(
             observation.where(softmax), partial(without_call, name="Softmax" if layer else "softmax")

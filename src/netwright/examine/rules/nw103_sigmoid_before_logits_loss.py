@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from netwright.examine.observation import Observation, Op, Stats
+from netwright.examine.observation import Observation, Op, Place, Stats
 from netwright.examine.rules import evidence, rewrite, without_call
 from netwright.examine.rules.written import written
 from netwright.finding import Evidence, Rule
@@ -34,20 +34,23 @@ def check(observation: Observation) -> Iterator[Evidence]:
             continue
         sigmoid = observation.source(op.inputs[0])
         if sigmoid is not None and sigmoid.name == "sigmoid" and sigmoid.grad:
-            yield _evidence(observation, sigmoid, loss.function, loss.prediction)
+            yield _evidence(observation, sigmoid, loss.function, loss.prediction, loss.place)
     for place in written(observation):
         sigmoid = observation.source(place.operand)
         if sigmoid is not None and sigmoid.name == "sigmoid" and sigmoid.grad:
-            yield _evidence(observation, sigmoid, place.name, sigmoid.stats)
+            yield _evidence(observation, sigmoid, place.name, sigmoid.stats, place.op.place)
 
 
-def _evidence(observation: Observation, sigmoid: Op, name: str, numbers: Stats | None) -> Evidence:
+def _evidence(
+    observation: Observation, sigmoid: Op, name: str, numbers: Stats | None, loss: Place | None
+) -> Evidence:
     layer = sigmoid.module >= 0 and observation.modules[sigmoid.module].cls == "Sigmoid"
     return evidence(
         observation,
         sigmoid,
         seen={} if numbers is None else {"smallest": numbers.min, "largest": numbers.max},
         expected={"smallest": "below 0", "largest": "above 1"},
+        also=[loss],
         title=f"a sigmoid squeezes the output before {name}, which expects logits",
         diff=rewrite(
             observation.where(sigmoid), partial(without_call, name="Sigmoid" if layer else "sigmoid")

@@ -50,6 +50,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             clamp,
             seen={"smallest_logit": clamp.stats.min, "clipped_logit_share": clamp.stats.zero},
             expected={"smallest_logit": f"below {floor:g}"},
+            also=[place.op.place],
             title=f"{_spelling(clamp)} on the output clips the logits at {floor:g}, before {place.name}",
             diff=rewrite(observation.where(clamp), partial(_without, clamp=clamp)),
         )
@@ -86,6 +87,7 @@ def _evidence(observation: Observation, loss: Loss, clamp: Op, floor: float) -> 
         clamp,
         seen=seen,
         expected={"smallest_logit": f"below {floor:g}", "clipped_true_logit_share": 0.0},
+        also=[loss.place],
         step=loss.step,
         title=title,
         diff=rewrite(observation.where(clamp), lambda line: _without(line, clamp)),

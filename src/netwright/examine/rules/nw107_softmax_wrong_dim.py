@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netwright.examine.observation import Observation, Op, Operand
+from netwright.examine.observation import Loss, Observation, Op, Operand
 from netwright.examine.rules import evidence, rewrite
 from netwright.examine.rules.written import Uses, chosen, softmax_dim
 from netwright.finding import Evidence, Rule
@@ -21,7 +21,8 @@ RULE = Rule(
     "classes. The network learns to compare examples, and its predictions change with the batch size.",
     fix="Take the softmax over the class dimension: dim=1 (or dim=-1).",
     example="F.nll_loss(F.log_softmax(net(x), dim=0), y)   # wrong\nF.nll_loss(F.log_softmax(net(x), dim=1), y)   # right",
-    limits="Judges two-dimensional outputs, and (N, C, ...) inputs of class losses. nn.Softmax() without dim takes dimension 0 "
+    limits="Judges two-dimensional outputs, (N, C, ...) inputs of class losses, and outputs (N, T, C) that are folded to (N * T, C) "
+    "for the loss. nn.Softmax() without dim takes dimension 0 "
     "for three-dimensional inputs.",
     explains=frozenset({"NW105", "NW402", "NW512", "NW304"}),
 )
@@ -35,6 +36,10 @@ def check(observation: Observation) -> Iterator[Evidence]:
     for loss, op in observation.loss_ops():
         shape = loss.prediction_shape
         if loss.function not in _LOSSES or not loss.prediction_grad or len(shape) < 2 or min(shape[:2]) < 2:
+            continue
+        folded = _folded(observation, loss, op.inputs[0])
+        if folded is not None:
+            yield _evidence(observation, folded, {"row_sum": loss.row_sum}, right=len(folded.shape) - 1)
             continue
         softmax = _behind(observation, op.inputs[0])
         target_first = len(loss.target_shape) >= 1 and loss.target_shape[0] == shape[0]
@@ -70,25 +75,46 @@ def _behind(observation: Observation, operand: Operand) -> Op | None:
     return op
 
 
+def _folded(observation: Observation, loss: Loss, operand: Operand) -> Op | None:
+    """Returns the softmax of (N, T, C) outputs over another dimension than the last, which was then folded to (N * T, C)."""
+    shape = loss.prediction_shape
+    op = _behind(observation, operand)
+    if (
+        op is None
+        or len(shape) != 2
+        or loss.target_shape != shape[:1]
+        or op.name not in ("view", "reshape", "flatten")
+    ):
+        return None
+    softmax = _behind(observation, op.inputs[0])
+    if softmax is None or len(softmax.shape) < 3 or softmax.shape[-1] != shape[1] or shape[1] < 2:
+        return None
+    dim = _dim(observation, softmax)
+    return softmax if dim is not None and dim != len(softmax.shape) - 1 and softmax.shape[dim] > 1 else None
+
+
 def _dim(observation: Observation, op: Op) -> int | None:
     if op.name != "log_softmax":
         return softmax_dim(observation, op)
     dim = op.options.get("dim")
+    if dim is None and op.shape:
+        dim = 0 if len(op.shape) in (0, 1, 3) else 1  # what PyTorch takes, with a warning
     return dim % len(op.shape) if isinstance(dim, int) and op.shape and op.grad else None
 
 
-def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any]) -> Evidence:
-    shape = softmax.shape
+def _evidence(observation: Observation, softmax: Op, seen: dict[str, Any], right: int = 1) -> Evidence:
+    shape, dim = softmax.shape, _dim(observation, softmax) or 0
+    over = "examples of the batch" if dim == 0 else f"numbers of dimension {dim}"
     return evidence(
         observation,
         softmax,
-        seen={"dim": 0, "shape": shape, **seen},
-        expected={"dim": 1},
-        title=f"{'softmax' if softmax.name == 'div' else softmax.name} runs over the {shape[0]} examples of the batch, "
-        f"not over the {shape[1]} classes",
+        seen={"dim": dim, "shape": shape, **seen},
+        expected={"dim": right},
+        title=f"{'softmax' if softmax.name == 'div' else softmax.name} runs over the {shape[dim]} {over}, "
+        f"not over the {shape[right]} classes",
         diff=rewrite(
             observation.where(softmax),
-            lambda line: line.replace("dim=0", "dim=1") if "dim=0" in line else None,
+            lambda line: line.replace(f"dim={dim}", f"dim={right}") if f"dim={dim}" in line else None,
         ),
     )
 

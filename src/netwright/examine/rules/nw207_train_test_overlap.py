@@ -83,6 +83,7 @@ def _evidence(observation: Observation, overlap: Overlap, said: Claim, level: st
             "estimated_share": round(overlap.likely, 4),
         },
         expected={"also_trained_on": 0, "share": 0.0},
+        also=[said.place, seen.place, seen.caller],
         step=seen.step,
         layer=-1,
         level=level,

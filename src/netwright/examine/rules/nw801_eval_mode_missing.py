@@ -46,6 +46,10 @@ def check(observation: Observation) -> Iterator[Evidence]:
             seen.place,
             seen={"layers_in_training_mode": len(layers), "kinds": sorted({layer.cls for layer in layers})},
             expected={"layers_in_training_mode": 0},
+            also=[
+                seen.compared_place,
+                next((one.caller for one in observation.passes if one.place == seen.place), None),
+            ],
             layer=layers[0].uid,
             step=seen.step,
             level="warning" if exported else "",

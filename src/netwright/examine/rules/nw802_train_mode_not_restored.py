@@ -48,6 +48,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
                 "trained_at": forward.place,
             },
             expected={"training": True},
+            also=[forward.place],
             layer=forward.module,
             step=forward.step,
         )

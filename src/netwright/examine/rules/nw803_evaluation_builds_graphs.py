@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Forward, Observation
+from netwright.examine.observation import Forward, Observation, Operand
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -84,14 +84,28 @@ def _compared(observation: Observation, forward: Forward, later: int) -> bool:
     if any(forward.order < backward.order < later for backward in observation.backwards):
         return False
     root = observation.modules[forward.module].root
-    for op in observation.ops:
-        if forward.order < op.order < later and op.name in ("eq", "ne") and op.module < 0:
-            behind = [
-                made for made in observation.ancestors(op) if made.order > forward.order and made.module >= 0
-            ]
-            if any(observation.modules[made.module].root == root and made.grad for made in behind):
-                return True
-    return False
+
+    def answers(operand: Operand) -> bool:
+        made = observation.made(operand)
+        behind = [made, *observation.ancestors(made)] if made is not None else []
+        return any(
+            entry.order > forward.order
+            and entry.module >= 0
+            and entry.grad
+            and observation.modules[entry.module].root == root
+            for entry in behind
+        )
+
+    # Of both sides of a comparison one comes from the network: a distribution that checks its samples compares them with
+    # themselves.
+    return any(
+        answers(op.inputs[0]) != answers(op.inputs[1])
+        for op in observation.ops
+        if forward.order < op.order < later
+        and op.name in ("eq", "ne")
+        and op.module < 0
+        and len(op.inputs) == 2
+    )
 
 
 _PROGRAM = """

@@ -58,6 +58,7 @@ def _evidence(observation: Observation, overlap: Overlap, said: Claim) -> Eviden
             "claim": proof,
         },
         expected={"share_trained_on": 0.0},
+        also=[overlap.seen.place, overlap.seen.caller],
         layer=-1,
         step=overlap.seen.step,
         title=f"{percent(overlap.share)} of the {overlap.distinct} evaluated examples are the training data, and {proof}",
