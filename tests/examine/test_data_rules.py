@@ -240,7 +240,7 @@ HEALTHY |= {
         "x = self.inputs[index] + 0.3 * torch.from_numpy(self.random.normal(size=12))"
     ),
     "examples drawn from the seed of their index": table(
-        "x = torch.from_numpy(np.random.default_rng(index).normal(size=12))"
+        "x = torch.from_numpy(np.random.default_rng(index).normal(int(self.labels[index]), size=12))"
     ),
     "examples drawn around few stored centres": table(
         "x = self.parts[self.labels[index]] + torch.from_numpy(np.random.default_rng(index).normal(size=12))"
@@ -310,6 +310,14 @@ for epoch in range(6):
         optimizer.zero_grad()
         F.cross_entropy(network(inputs[start : start + 32]), labels[start : start + 32]).backward()
         optimizer.step()
+""",
+    ("NW205", "F.cross_entropy"): """
+inputs = inputs[torch.randperm(600)]  # and the labels as they were
+for epoch in range(3):
+    train(inputs, labels)
+network.eval()
+with torch.no_grad():
+    accuracy = (network(inputs).argmax(1) == labels).float().mean()
 """,
     ("NW803", "correct += "): """
 loader = DataLoader(TensorDataset(inputs[500:], labels[500:]), batch_size=50)

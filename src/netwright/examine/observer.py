@@ -5,7 +5,8 @@ Three levels of watching, changed only at an optimizer's step, at the beginning 
 * deep: a TorchFunctionMode (trace.py) sees every torch function; global forward hooks see every layer. The first three
   steps, the first two of an optimizer that comes later, and the first batches of the first evaluations.
 * sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 9, every other one to 20, then one in
-  fifty; after step 100 fewer where steps are so short that this would cost more than 1 %.
+  fifty (after step 100 fewer where steps are so short that this would cost more than 1 %), and some whenever layers are
+  made while training goes on.
 * idle: only a handful of lines around backward, step, zero_grad and next(loader): a counter, the loss's value (on a CPU),
   a token in the graph's last node that dies with the graph.
 
@@ -89,6 +90,7 @@ DEEP_EVALUATIONS = 3  # per place that begins one
 DEEP_EVALUATION_BATCHES = 3
 MOST_EXAMPLES = 20_000
 MOST_SPIKES = 32
+MOST_RENEWALS = 4  # times that new parameters in a running training are followed for three steps
 MOST_ALIVE = 4  # graphs of steps that are over, before it is asked who keeps them
 MOST_INTAKES = 60  # of one layer
 
@@ -153,6 +155,7 @@ class Observer:
         self._backwards_at: dict[int, int] = {}
         self._deep_until = DEEP_STEPS
         self._deep_backwards = DEEP_BACKWARDS
+        self._sampled_until = self._renewals = 0
         self._used: dict[int, tuple[int, int]] = {}
         self._piled: set[int] = set()
         self._measured: set[int] = set()
@@ -321,6 +324,8 @@ class Observer:
             return DEEP
         if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
             return SAMPLED if step < SAMPLED_STEPS // 2 or step % 2 == 0 else IDLE
+        if step < self._sampled_until:
+            return SAMPLED
         if step >= SAMPLED_STEPS and step % EVERY == 0 and (step <= 100 or self._affordable()):
             return SAMPLED
         return IDLE
@@ -1218,7 +1223,7 @@ class Observer:
         if self.level == IDLE and count >= self.streams.next_look:
             self._wake()
             self.guard(self.streams.look, count)
-        early = count < SAMPLED_STEPS or count < self._deep_until
+        early = count < SAMPLED_STEPS or count < max(self._deep_until, self._sampled_until)
         if early or self.level != IDLE or self.trace.standing or count % EVERY == 0:
             self.guard(self._new_lap, count)
             if self._next_moments:
@@ -1639,7 +1644,13 @@ class Observer:
             self.guard(self._note_parameter, parameter)
 
     def _note_parameter(self, parameter: Tensor) -> None:
-        if self.observation.backward_count or len(self._made) >= 50_000:
+        if self.observation.backward_count:  # a part of the network is new: what becomes of it?
+            step = self.observation.step_count
+            if step >= self._sampled_until and self._renewals < MOST_RENEWALS:
+                self._renewals += 1
+                self._sampled_until = step + 4
+            return
+        if len(self._made) >= 50_000:
             return
         known = self._made.get(id(parameter))
         if known is None or known[0]() is not parameter:

@@ -201,9 +201,11 @@ class Trace(TorchFunctionMode):
         self.lap_measured = 0
         self.stashed = 0
         self.standing = False  # on the stack of function modes
+        self.wanted = False  # to be on it
 
     def stand(self, wanted: bool) -> None:
         """Puts itself on the stack of function modes or takes itself off; while a call is under way, later."""
+        self.wanted = wanted
         if wanted != self.standing and not self.stashed:
             self.standing = wanted
             if wanted:
@@ -238,6 +240,8 @@ class Trace(TorchFunctionMode):
             if self.observer.fetching_alone():
                 self.observer.guard(self.note_fetched, func, args, kwargs, out)
             return out
+        if not self.wanted:  # it could not be taken off the stack in the middle of a call
+            return self.passed(func, args, kwargs)
         try:
             known = self.names[func]
         except KeyError:

@@ -35,6 +35,9 @@ RULE = Rule(
 _LEAST = 200
 _UNRELATED = 2.6  # deviations that hardly one of forty random pairings exceeds
 _ANSWERS = 100
+_DRAWS = re.compile(
+    r"\b(?:y|labels?|targets?|class(?:es)?)\w*\s*=[^=].*\b(?:randint|integers|choice|choices|bernoulli|randrange)\("
+)
 _REORDERS = re.compile(
     r"\b(?:shuffle|permutation|randperm|argsort|sort|sorted|sort_values|roll|flip|sample)\("
 )
@@ -78,7 +81,9 @@ def _unsuited(observation: Observation, pairing: Pairing) -> str:
     if first is not None:
         if "given" in first.options.values() or first.options.get("label_smoothing", 0.0):
             return "not proved: the loss is weighted or smoothed"
-        if random_targets(observation, first):
+        if random_targets(observation, first) or any(
+            _DRAWS.search(line) for _, _, line in _source(observation)
+        ):
             return "not proved: the program draws its targets at random"
     if sum(1 for entry in observation.optimizers if entry.steps) > 1:
         return "not proved: several optimizers train against one another"
@@ -129,14 +134,16 @@ def _finding(observation: Observation, pairing: Pairing, asked: int, right: int)
 
 def _reorderings(observation: Observation) -> list[Place]:
     """Returns the lines of the program that bring something into another order, at most four."""
-    places = [entry.place for entry in observation.loaders] + [entry.place for entry in observation.forwards]
-    files = dict.fromkeys(place.file for place in places if place is not None)
-    found = []
-    for file in list(files)[:3]:
-        for number, line in enumerate(linecache.getlines(file), 1):
-            if _REORDERS.search(line.partition("#")[0]):
-                found.append(Place(file, number))
+    found = [Place(file, number) for file, number, line in _source(observation) if _REORDERS.search(line)]
     return found if len(found) <= 4 else []  # of many, none is told from the others
+
+
+def _source(observation: Observation) -> Iterator[tuple[str, int, str]]:
+    """Yields the lines of the files in which the network is called and its data are loaded, without comments."""
+    places = [entry.place for entry in observation.loaders] + [entry.place for entry in observation.forwards]
+    for file in list(dict.fromkeys(place.file for place in places if place is not None))[:3]:
+        for number, line in enumerate(linecache.getlines(file), 1):
+            yield file, number, line.partition("#")[0]
 
 
 _PROGRAM = """

@@ -31,7 +31,14 @@ def strangers(observation: Observation, optimizer: Optimizer) -> list[int]:
 
     They belong to no module that ran and went into no operation; or a parameter of the same name stands in their place since.
     """
-    used = {operand.parameter for op in observation.ops for operand in op.inputs if operand.parameter >= 0}
+    # What initialised the old tensor, or read it without a graph to put another in its place, is no use.
+    used = {
+        operand.parameter
+        for op in observation.ops
+        if (op.grad and not op.inplace) or op.module >= 0 or op.step > 0
+        for operand in op.inputs
+        if operand.parameter >= 0
+    }
     never = [
         uid for uid in optimizer.parameters if observation.parameters[uid].module < 0 and uid not in used
     ]
@@ -48,7 +55,7 @@ def successions(observation: Observation, optimizer: Optimizer) -> list[tuple[in
     steps = [step for step in observation.steps if step.optimizer == optimizer.uid and step.sampled]
     if len(steps) < 3:
         return []
-    idle = set(steps[-1].none_stateful)
+    idle, stateful = set(steps[-1].none_uids), set(steps[-1].none_stateful)
     if not idle:
         return []
     first: dict[int, int] = {}
@@ -59,7 +66,11 @@ def successions(observation: Observation, optimizer: Optimizer) -> list[tuple[in
                 first.setdefault(int(name), record.order)
                 last[int(name)] = record.order
     optimized = observation.optimized()
-    updated = {event.detail["parameter"] for event in observation.of_kind("manual_update")}
+    updated = {  # what was changed before it had a gradient was only being initialised
+        event.detail["parameter"]
+        for event in observation.of_kind("manual_update")
+        if event.order > first.get(event.detail["parameter"], event.order)
+    }
     new = [
         entry
         for entry in observation.parameters
@@ -72,7 +83,11 @@ def successions(observation: Observation, optimizer: Optimizer) -> list[tuple[in
     found = []
     for old in sorted(idle & set(last)):
         for entry in new:
-            if entry.shape == observation.parameters[old].shape and first[entry.uid] > last[old]:
+            known = observation.parameters[old]
+            same = old in stateful and entry.shape == known.shape
+            if known.name and known.name == entry.name and known.module >= 0 and entry.module >= 0:
+                same = same or _root(observation, old) == _root(observation, entry.uid)
+            if same and first[entry.uid] > last[old]:
                 found.append((old, entry.uid))
                 new.remove(entry)
                 break

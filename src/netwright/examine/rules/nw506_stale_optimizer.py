@@ -46,6 +46,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
                 "first": first.name,
             },
             expected={"stale_parameters": 0, "parameters_without_optimizer": 0},
+            also=[observation.modules[first.module].place, first.written, optimizer.step_place],
             layer=first.module,
             step=min((step.step for step in observation.steps if step.optimizer == optimizer.uid), default=0),
             title=f"the optimizer holds {len(stale)} parameter(s) that nothing uses; {len(lost)} that run are in no optimizer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Observation, Optimizer, Step
 from netwright.examine.rules import NotObserved, evidence
 from netwright.examine.rules.nw505_parameter_not_optimized import orphans, strangers
 from netwright.finding import Evidence, Rule
@@ -33,10 +33,11 @@ def check(observation: Observation) -> Iterator[Evidence]:
         mine = [step for step in observation.steps if step.optimizer == optimizer.uid and step.backwards]
         frozen = all(not observation.parameters[uid].requires_grad for uid in optimizer.parameters)
         crashed = frozen and any("does not require grad" in record.raised for record in observation.backwards)
-        enough = 3 if len(observation.optimizers) > 1 and observation.ended == "" else 1
+        alone = len(observation.optimizers) == 1 or _took_over(observation, optimizer, mine)
+        enough = 3 if not alone and observation.ended == "" else 1
         if not crashed and (len(mine) < enough or any(step.held or step.zero for step in mine)):
             continue
-        if len(observation.optimizers) > 1 and observation.ended and len(mine) < 3 and not crashed:
+        if not alone and observation.ended and len(mine) < 3 and not crashed:
             continue
         if orphans(observation) and strangers(observation, optimizer):
             continue  # NW506 names the cause
@@ -53,6 +54,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
             + ("is trainable" if frozen else "gets a gradient"),
             harm="measured",
         )
+
+
+def _took_over(observation: Observation, optimizer: Optimizer, mine: list[Step]) -> bool:
+    """Returns whether no other optimizer has stepped since this one began: a second stage, no alternating training."""
+    others = [step.order for step in observation.steps if step.optimizer != optimizer.uid]
+    return len(mine) > 1 and optimizer.steps >= 10 and bool(others) and max(others) < mine[0].order
 
 
 def _cut(observation: Observation) -> bool:

@@ -97,9 +97,12 @@ def _returned(observation: Observation, op: Op, optimized: set[int]) -> Op | Non
     if any(entry.source == "parameter" for part in line for entry in part.inputs):
         return None
     before = [entry for entry in observation.ops[: op.index] if entry.step == op.step]
-    made = [entry for entry in before if entry.name in ("tensor", "as_tensor") and not entry.inputs]
+    made = [entry for entry in before if entry.name in ("tensor", "as_tensor")]
     if not made or not any(tuple(made[-1].shape) == tuple(entry.shape) for entry in leaves):
         return None
+    if made[-1].inputs:  # of a list of tensors
+        uses = (operand.parameter for part in observation.ancestors(made[-1]) for operand in part.inputs)
+        return made[-1] if optimized.intersection(uses) else None
     left = [
         entry
         for entry in before

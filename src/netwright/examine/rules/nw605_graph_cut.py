@@ -93,7 +93,7 @@ def _cut(observation: Observation, loss: Op, silent: set[int]) -> Op | None:
 
 
 def _detour(observation: Observation, line: list[Op], silent: set[int]) -> Op | None:
-    """Returns the operation by which values left torch, if what is as large as they were came back unseen (from_numpy)."""
+    """Returns the operation by which values left torch, if others for as many examples came back unseen (from_numpy)."""
     for op in line:
         for operand in op.inputs if op.module >= 0 else ():
             if operand.op >= 0 or operand.source != "unknown" or not operand.dtype.startswith("float"):
@@ -101,7 +101,7 @@ def _detour(observation: Observation, line: list[Op], silent: set[int]) -> Op | 
             for left in reversed(observation.ops[: op.index]):
                 if left.step != op.step or left.name not in ("numpy", "tolist") or left.module < 0:
                     continue
-                if not left.inputs or tuple(left.inputs[0].shape) != tuple(operand.shape):
+                if not left.inputs or not operand.shape or left.inputs[0].shape[:1] != operand.shape[:1]:
                     continue
                 behind = [left, *observation.ancestors(left)]
                 if any(entry.parameter in silent for part in behind for entry in part.inputs):
