@@ -239,6 +239,22 @@ HEALTHY |= {
     "augmentation by a generator that goes on": table(
         "x = self.inputs[index] + 0.3 * torch.from_numpy(self.random.normal(size=12))"
     ),
+    "a curve whose points are drawn twice": """
+x = torch.linspace(-1, 1, 100).unsqueeze(1)
+y, test_y = x + 0.3 * torch.randn(100, 1), x + 0.3 * torch.randn(100, 1)
+test_x = torch.linspace(-1, 1, 100).unsqueeze(1)
+network = nn.Sequential(nn.Linear(1, 30), nn.ReLU(), nn.Linear(30, 1))
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+for step in range(60):
+    optimizer.zero_grad()
+    F.mse_loss(network(x), y).backward()
+    optimizer.step()
+    if step % 10 == 0:
+        network.eval()
+        with torch.no_grad():
+            print("test loss", F.mse_loss(network(test_x), test_y).item())
+        network.train()
+""",
     "examples drawn from the seed of their index": table(
         "x = torch.from_numpy(np.random.default_rng(index).normal(int(self.labels[index]), size=12))"
     ),
