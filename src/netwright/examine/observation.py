@@ -174,6 +174,7 @@ class Loader:
     collate: bool = True  #: it stacks examples along a new first dimension (PyTorch's own way)
     place: Place | None = None  #: where it was iterated over first
     built: Place | None = None  #: where it was constructed
+    built_for: Place | None = None  #: the user's line that called the function in which `built` stands
     indices: str = ""  #: digest of a Subset's indices, "" if it is not a Subset
     replicas: int = 1  #: processes among which a DistributedSampler divides the examples
     passes: int = 0  #: times that an iteration over it began
@@ -252,7 +253,9 @@ class Event:
     step: int
     place: Place | None = None
     detail: dict[str, Any] = field(default_factory=dict)
-    caller: Place | None = None  #: of seeds and generators: the user's line that called `place.function`
+    caller: Place | None = (
+        None  #: of seeds, generators and zero_grad: the user's line that called `place.function`
+    )
 
 
 @dataclass(slots=True)

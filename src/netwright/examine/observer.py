@@ -140,6 +140,9 @@ class Observer:
         self._order = 0
         self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
         self._built: dict[int, tuple[weakref.ref[nn.Module], Place | None]] = {}
+        self._built_for: dict[
+            int, Place | None
+        ] = {}  # loaders, where the function that makes them was called
         self._made: dict[
             int, tuple[weakref.ref[Tensor], Place | None]
         ] = {}  # parameters, where they were made
@@ -496,8 +499,9 @@ class Observer:
         if kind == "zero_grad" and (known := self._optimizers.get(id(args[0]))) is not None:
             detail["optimizer"] = known[1]
         self.event(kind, self.places.here(3), function=getattr(original, "__name__", kind), **detail)
-        if kind == "seed" and counts[kind] <= MOST_EVENTS:
+        if kind in ("seed", "zero_grad") and counts[kind] <= MOST_EVENTS:
             self.observation.events[-1].caller = self.places.both(3)[1]
+        if kind == "seed" and counts[kind] <= MOST_EVENTS:
             self._expect_batch()
 
     def _around_generator(self, original: Callable[..., Any], at: int) -> Callable[..., Any]:
@@ -1467,7 +1471,10 @@ class Observer:
 
     def _loader_built(self, loader: Any) -> None:
         if len(self._built) < 50_000:
-            self._built[id(loader)] = (weakref.ref(loader), self.places.construction(loader, 3))
+            place = self.places.construction(loader, 3)
+            self._built[id(loader)] = (weakref.ref(loader), place)
+            if place is not None and place.function != "<module>":
+                self._built_for[id(loader)] = self.places.above(place, 3)
 
     def _around_loader(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __iter__(loader: Any) -> Any:
@@ -1532,7 +1539,8 @@ class Observer:
                 record.replicas = max(record.replicas, replicas)
         record.place = self.places.here(4)
         built = self._built.get(id(loader))
-        record.built = built[1] if built is not None and built[0]() is loader else None
+        if built is not None and built[0]() is loader:
+            record.built, record.built_for = built[1], self._built_for.get(id(loader))
         if indices is not None:
             record.indices = str(hash(tuple(int(entry) for entry in indices)))
         if indices is not None or 0 <= examples <= 2_000_000:

@@ -107,6 +107,18 @@ class Places:
             above = above.f_back
         return self.place(frame), self.place(above)
 
+    def above(self, place: Place | None, depth: int = 1) -> Place | None:
+        """Returns the user's line that called the function in which a place lies, if that is under way."""
+        frame = self.frame(depth + 1)
+        while frame is not None and place is not None:
+            here = self.kind(frame.f_code) == USER and frame.f_code.co_name == place.function
+            frame = frame.f_back
+            if here:
+                break
+        while frame is not None and self.kind(frame.f_code) != USER:
+            frame = frame.f_back
+        return self.place(frame)
+
     def construction(self, built: object, depth: int = 1) -> Place | None:
         """Returns the user's line that constructs `built`, called from within its `__init__`.
 

@@ -62,6 +62,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             "variety": round(within, 3),
         },
         expected={"batches_of_one_class": 0, "variety": round(_variety(total), 3)},
+        also=[loader.built_for] if loader is not None else [],
         layer=-1,
         step=_first_change(batches),
         title=f"{pure} of {len(batches)} training batches hold a single class, class after class: the data are not shuffled",

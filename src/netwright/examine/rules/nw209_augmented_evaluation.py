@@ -61,6 +61,7 @@ def _judge(observation: Observation, loader: Loader) -> Evidence | None:
             "dataset": loader.dataset,
         },
         expected={"changed": 0},
+        also=[loader.built_for],
         layer=-1,
         step=batches[0].step,
         title=f"{percent(share)} of the evaluation examples of {loader.dataset} change from one evaluation to the next, "

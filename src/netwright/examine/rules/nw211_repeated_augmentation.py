@@ -117,6 +117,7 @@ def _worker_evidence(
         loader.built or loader.place,
         seen={"equal_at_the_same_place": equal, "changed_elsewhere": apart, "dataset": loader.dataset},
         expected={"equal_at_the_same_place": 0},
+        also=[loader.built_for],
         layer=-1,
         step=step,
         title=f"the same random numbers are drawn {workers}: all {equal} examples of {loader.dataset} that came to the same "

@@ -72,7 +72,7 @@ def _report(
     *,
     flipped: bool,
 ) -> Iterator[Evidence]:
-    term = terms[0]
+    term, stepped = terms[0], None
     place: Place | None
     if flipped and term.kind == "likelihood":
         root = observation.ops[backward.op]
@@ -89,6 +89,7 @@ def _report(
         optimizer = next((entry for entry in observation.optimizers if entry.steps), None)
         update = next(observation.of_kind("manual_update"), None)
         if optimizer is not None:
+            stepped = optimizer.step_place
             place, what = (
                 optimizer.place or optimizer.step_place,
                 "the optimizer follows the gradient instead of going against it",
@@ -107,6 +108,7 @@ def _report(
         place,
         seen={"loss_at_first": round(first, 4), "loss_later": last},
         expected={"loss_later": f"below {first:.4g}"},
+        also=[stepped],
         step=backward.step,
         title=f"training climbs the loss ({first:.3g} at first, {last:.3g} later): {what}",
         fix=fix,

@@ -65,6 +65,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             cleared.place if cleared is not None else step.place,
             seen={"gradients_after_backward": len(backward.gradients), "gradients_at_step": 0},
             expected={"gradients_at_step": len(backward.gradients)},
+            also=[cleared.caller] if cleared is not None else [],
             step=step.step,
             harm="measured",
         )

@@ -22,7 +22,7 @@ RULE = Rule(
     example="loss = torch.tensor(criterion(net(x), y).item(), requires_grad=True)   # wrong\n"
     "loss = criterion(net(x), y)                                            # right",
     limits="If all parameters are frozen, NW507 says so instead.",
-    explains=frozenset({"NW507", "NW605", "NW505", "NW603", "NW502", "NW512", "NW302", "NW602"}),
+    explains=frozenset({"NW507", "NW605", "NW505", "NW603", "NW502", "NW512", "NW302", "NW602", "NW801"}),
 )
 _CUTS = ("tensor", "as_tensor", "item", "detach", "data", "numpy", "tolist", "from_numpy", "float_")
 

@@ -107,6 +107,7 @@ def _of_loader(observation: Observation, one: list[Batch], other: list[Batch]) -
         loader.built or loader.place,
         seen=seen,
         expected={"and_of_the_next": "others"},
+        also=[loader.built_for],
         step=other[0].step,
         title="every epoch has the same order: the loader's generator begins anew each time",
         fix="Make the loader and its generator once, before the loop over the epochs.",
