@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import PASSIVE, Layer, Observation, Op
+from netwright.examine.observation import PASSIVE, Layer, Observation, Op, Place
 from netwright.examine.rules import NotObserved, evidence, percent
 from netwright.finding import Evidence, Rule
 
@@ -50,6 +50,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
             op,
             seen={"silent_units": round(last.dead, 4), "at_step": last.step, "before": _course(seen)},
             expected={"silent_units": f"below {SHARE}"},
+            also=_written(observation, op),
             step=silent[0].step,
             title=f"{percent(last.dead)} of the units behind {_name(observation, op)} are 0 for every example, "
             f"at step {silent[0].step} and still at step {last.step}",
@@ -101,6 +102,15 @@ def _sparse_by_design(observation: Observation, op: Op) -> bool:
             ):
                 return True
     return False
+
+
+def _written(observation: Observation, op: Op) -> list[Place | None]:
+    """Returns the lines that gave the layer before a ReLU its first values."""
+    made = observation.source(op.inputs[0])
+    uids = (
+        [operand.parameter for operand in made.inputs if operand.parameter >= 0] if made is not None else []
+    )
+    return [observation.parameters[uid].written for uid in uids]
 
 
 def _course(seen: list[Layer]) -> list[list[float]]:
