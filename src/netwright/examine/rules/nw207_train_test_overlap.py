@@ -30,7 +30,7 @@ RULE = Rule(
     explains=frozenset({"NW212"}),
 )
 
-COPIED = 0.2  # share of repeats among the evaluated examples, and of matches, that no real numbers reach without copies
+COPIED = 0.2
 
 
 def check(observation: Observation) -> Iterator[Evidence]:
@@ -48,17 +48,22 @@ def check(observation: Observation) -> Iterator[Evidence]:
 def _level(overlap: Overlap, said: Claim) -> str:
     """Returns error, warning or "" for one pass."""
     level = _plain_level(overlap, said)
-    if overlap.repeated > COPIED or overlap.matches > overlap.natural:
+    if _copied(overlap) or overlap.matches > overlap.natural:
         return level
     few = overlap.repeated * len(overlap.seen.examples) < 3  # repeats among the evaluated, too few to be sure
     return "warning" if level and few else ""
 
 
+def _copied(overlap: Overlap) -> bool:
+    """Returns whether copies (of a rare class, say) were made before the split: vectors of real numbers do not repeat so."""
+    return overlap.seen.bits >= 1000 and min(overlap.repeated, overlap.share) > COPIED
+
+
 def _plain_level(overlap: Overlap, said: Claim) -> str:
     held_out = overlap.other_loader or said.given or said.said
-    if overlap.repeated > COPIED and overlap.seen.bits >= 1000 and held_out and overlap.share > COPIED:
-        # Vectors of real numbers do not repeat by themselves: copies (of a rare class, say) were made before the split.
-        return "" if overlap.own_loader or said.training or overlap.clean_beside else "warning"
+    if _copied(overlap):
+        known = overlap.own_loader or said.training or overlap.clean_beside or not held_out
+        return "" if known else "warning"
     if overlap.repeated > 0.3 or overlap.share <= 3 * overlap.repeated or overlap.own_loader:
         return ""
     if overlap.of_training >= WHOLE:  # all that was trained on is in the pass
