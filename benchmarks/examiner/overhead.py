@@ -4,8 +4,8 @@
     python benchmarks/examiner/overhead.py mlp --rounds 7
 
 Printed for each network, as medians (least to most) over the rounds: milliseconds of a step without the examiner; time of
-the whole loop with it over without it; the same for the second half of the steps, when only what is not watched closely is
-left; peak memory of the process with it over without it. And the seconds from `netwright examine` to the first line of an
+the whole loop with it over without it, by the clock and by the processor (which other programs disturb less); the same for
+the second half of the steps, when only what is not watched closely is left; peak memory of the process with it over without it. And the seconds from `netwright examine` to the first line of an
 empty program that imports torch, over those of `python`.
 """
 
@@ -66,7 +66,7 @@ def child(name: str, examined: bool, steps: int) -> None:
         network, inputs, labels = build(name)
         optimizer, criterion = torch.optim.Adam(network.parameters(), lr=1e-4), nn.CrossEntropyLoss()
         began = time.perf_counter()
-        middle = began
+        middle, busy = began, time.process_time()
         for step in range(steps):
             if step == steps // 2:
                 middle = time.perf_counter()
@@ -74,10 +74,10 @@ def child(name: str, examined: bool, steps: int) -> None:
             loss = criterion(network(inputs + 0.1 * torch.randn_like(inputs)), labels)
             loss.backward()
             optimizer.step()
-        ended = time.perf_counter()
+        ended, busy = time.perf_counter(), time.process_time() - busy
     told = [finding.code for finding in findings] if findings is not None else []
     print(json.dumps({
-        "all": ended - began, "late": ended - middle, "found": told,
+        "all": ended - began, "late": ended - middle, "busy": busy, "found": told,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }))  # fmt: skip
 
@@ -121,8 +121,8 @@ def main() -> None:
     if told.child:
         child(told.networks[0], told.examined, told.steps)
         return
-    print("| | ms a step without | whole loop | second half | peak memory |")
-    print("|---|---|---|---|---|")
+    print("| | ms a step without | whole loop | its processor time | second half | peak memory |")
+    print("|---|---|---|---|---|---|")
     for name in told.networks or NETWORKS:
         without, watched = [], []
         for number in range(told.rounds):
@@ -131,7 +131,7 @@ def main() -> None:
         pairs = list(zip(watched, without))
         print(
             f"| {name} | {spread([1000 * entry['all'] / told.steps for entry in without], '.2f')} | "
-            + " | ".join(spread([one[key] / other[key] for one, other in pairs]) for key in ("all", "late", "memory"))
+            + " | ".join(spread([one[key] / other[key] for one, other in pairs]) for key in ("all", "busy", "late", "memory"))
             + " |",
             flush=True,
         )  # fmt: skip
