@@ -1217,7 +1217,7 @@ class Observer:
         entry = self._optimizers.get(id(optimizer))
         if entry is not None:
             observation.optimizers[entry[1]].steps += 1
-            self._backwards_at[entry[1]] = observation.backward_count
+            self._backwards_at[entry[1]] = observation.backward_count + len(self._quiet_values)
         self._stepped = True
         observation.step_count = count = observation.step_count + 1
         if count <= SAMPLED_STEPS or count % EVERY == 0:

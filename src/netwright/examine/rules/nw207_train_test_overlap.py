@@ -30,8 +30,6 @@ RULE = Rule(
     explains=frozenset({"NW212"}),
 )
 
-COPIED = 0.2
-
 
 def check(observation: Observation) -> Iterator[Evidence]:
     why = judgeable(observation)
@@ -48,23 +46,18 @@ def check(observation: Observation) -> Iterator[Evidence]:
 def _level(overlap: Overlap, said: Claim) -> str:
     """Returns error, warning or "" for one pass."""
     level = _plain_level(overlap, said)
-    if _copied(overlap) or overlap.matches > overlap.natural:
+    if overlap.dense or overlap.matches > overlap.natural:
         return level
     few = overlap.repeated * len(overlap.seen.examples) < 3  # repeats among the evaluated, too few to be sure
     return "warning" if level and few else ""
 
 
-def _copied(overlap: Overlap) -> bool:
-    """Returns whether copies (of a rare class, say) were made before the split: vectors of real numbers do not repeat so."""
-    return overlap.seen.bits >= 1000 and min(overlap.repeated, overlap.share) > COPIED
-
-
 def _plain_level(overlap: Overlap, said: Claim) -> str:
     held_out = overlap.other_loader or said.given or said.said
-    if _copied(overlap):
-        known = overlap.own_loader or said.training or overlap.clean_beside or not held_out
-        return "" if known else "warning"
-    if overlap.repeated > 0.3 or overlap.share <= 3 * overlap.repeated or overlap.own_loader:
+    natural = (
+        0.0 if overlap.dense else overlap.natural
+    )  # else copies (of a rare class, say) were made before the split
+    if overlap.repeated > 0.3 or overlap.own_loader or (natural and overlap.share <= 3 * overlap.repeated):
         return ""
     if overlap.of_training >= WHOLE:  # all that was trained on is in the pass
         larger = overlap.distinct > 1.15 * overlap.trained
@@ -74,7 +67,7 @@ def _plain_level(overlap: Overlap, said: Claim) -> str:
         return ""
     if overlap.share > 0.95:
         return "error" if held_out and not overlap.clean_beside else ""
-    if overlap.likely <= SMALL or overlap.share * (1 - overlap.natural / overlap.matches) <= SMALL / 4:
+    if overlap.likely <= SMALL or overlap.share * (1 - natural / overlap.matches) <= SMALL / 4:
         return "warning" if overlap.likely >= 0.01 else ""
     return "error" if held_out else "warning"
 

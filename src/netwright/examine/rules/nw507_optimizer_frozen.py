@@ -30,12 +30,13 @@ def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.steps and not any(record.raised for record in observation.backwards):
         raise NotObserved("no optimizer step was seen")
     for optimizer in observation.optimizers:
-        mine = [step for step in observation.steps if step.optimizer == optimizer.uid and step.backwards]
+        steps = [step for step in observation.steps if step.optimizer == optimizer.uid]
+        mine = [step for step in steps if step.backwards]  # not where the backward runs inside the step
         frozen = all(not observation.parameters[uid].requires_grad for uid in optimizer.parameters)
         crashed = frozen and any("does not require grad" in record.raised for record in observation.backwards)
         alone = len(observation.optimizers) == 1 or _took_over(observation, optimizer, mine)
         enough = 3 if not alone and observation.ended == "" else 1
-        if not crashed and (len(mine) < enough or any(step.held or step.zero for step in mine)):
+        if not crashed and (len(mine) < enough or any(step.held or step.zero for step in steps)):
             continue
         if not alone and observation.ended and len(mine) < 3 and not crashed:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netwright.examine.observation import Observation
+from netwright.examine.observation import Backward, Observation
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -42,6 +42,17 @@ def check(observation: Observation) -> Iterator[Evidence]:
             harm="measured",
         )
         return
+    inside = _inside(observation)
+    if inside is not None:
+        yield evidence(
+            observation,
+            inside.place,
+            seen={"parameters_with_used_gradients": inside.piled, "of": inside.before},
+            expected={"parameters_with_used_gradients": 0},
+            step=inside.step,
+            harm="measured",
+        )
+        return
     by_hand = [
         entry
         for entry in observation.backwards
@@ -57,6 +68,26 @@ def check(observation: Observation) -> Iterator[Evidence]:
         )
     if not observation.steps and not observation.backwards:
         raise NotObserved("no optimizer step was seen")
+
+
+def _inside(observation: Observation) -> Backward | None:
+    """Returns the first backward in a closure that found gradients which a step had used, if two steps in a row have one."""
+    if any(optimizer.cls == "LBFGS" for optimizer in observation.optimizers):
+        return None
+    first: dict[int, Backward] = {}
+    for record in observation.backwards:
+        if record.inside_step:
+            first.setdefault(record.step, record)
+    for step, record in first.items():
+        after = first.get(step + 1)
+        if (
+            after is not None
+            and record.piled
+            and record.piled == record.before
+            and after.piled == after.before
+        ):
+            return record
+    return None
 
 
 _PROGRAM = """
