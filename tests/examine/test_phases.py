@@ -17,7 +17,7 @@ from netwright.examine import examine, rules
 from netwright.examine.judge import Judge
 from netwright.examine.observation import Observation
 
-INPUTS, LABELS = torch.randn(64, 8), torch.randint(0, 3, (64,))
+INPUTS, OTHERS, LABELS = torch.randn(64, 8), torch.randn(64, 8), torch.randint(0, 3, (64,))
 
 
 def train(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 60) -> None:
@@ -215,3 +215,79 @@ def test_a_cell_of_a_notebook_is_named_by_its_number(monkeypatch: pytest.MonkeyP
     assert (finding.file, finding.line) == ("cell 7", 1)
     assert "-net = nn.Sequential(nn.Linear(8, 3), nn.ReLU())" in finding.diff
     assert "NW104 error" in repr(findings)
+
+
+def test_the_first_step_is_traced_after_an_evaluation() -> None:
+    with examine() as findings:
+        net = network()
+        with torch.no_grad():
+            nn.init.normal_(net[2].weight, std=8.0)
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        net.eval()
+        with torch.no_grad():
+            for _ in range(6):
+                F.cross_entropy(net(INPUTS), LABELS)
+        net.train()
+        train(net, optimizer)
+    assert findings.codes("warning") == ["NW402"]
+
+
+def test_an_optimizer_whose_closure_runs_after_gradients_were_dropped() -> None:
+    net, optimizer = network(), None
+    with examine() as findings:
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+
+        def closure() -> torch.Tensor:
+            loss = F.cross_entropy(net(INPUTS), LABELS)
+            optimizer.zero_grad()
+            loss.backward()
+            return loss
+
+        for _ in range(8):
+            for _ in range(40):
+                optimizer.step(closure)
+            net.zero_grad()
+            net.eval()
+            with torch.no_grad():
+                (net(OTHERS).argmax(1) == LABELS).float().mean()
+            net.train()
+    assert {step.backwards for step in findings.observation.steps} == {0}
+    assert findings.codes("error") == []
+
+
+def test_a_closure_that_clears_nothing() -> None:
+    with examine() as findings:
+        net = network()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+
+        def closure() -> torch.Tensor:
+            loss = F.cross_entropy(net(INPUTS), LABELS)
+            loss.backward()
+            return loss
+
+        for _ in range(10):
+            optimizer.step(closure)
+    assert findings.codes("error") == ["NW601"]
+
+
+def test_a_new_head_of_another_size_long_after_the_start() -> None:
+    with examine() as findings:
+        net = network()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+        train(net, optimizer, 137)
+        net[2] = nn.Linear(16, 5)
+        train(net, optimizer, 20)
+    assert findings.codes("error") == ["NW506"]
+
+
+def test_the_trace_takes_no_optimizer_for_an_update_by_hand() -> None:
+    with examine() as findings:
+        net = network()
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+        for _ in range(4):
+            train(net, optimizer, 17)
+            net.eval()
+            with torch.no_grad():
+                (net(INPUTS).argmax(1) == LABELS).float().mean()
+            net.train()
+    assert not list(findings.observation.of_kind("manual_update"))

@@ -1776,6 +1776,9 @@ class Observer:
             return
         uid = self._uid(module)
         if not self.stack:
+            trains = module.training and torch.is_grad_enabled()
+            if trains and self._evaluation is not None and self.level < self._scheduled():
+                self._set_level(DEEP)  # an evaluation before the first steps is over
             self._forward_begins(uid, module, args)
         self.stack.append(uid)
         self._shapes = [tuple(entry.shape) for entry in measure.tensors(args)]
@@ -1944,6 +1947,7 @@ class Observer:
             seen is not None
             and seen.forwards >= DEEP_EVALUATION_BATCHES
             and self.level == DEEP
+            and not (record is not None and record.grad_enabled and record.training)
             and seen.compared
             and self.streams.settled()
         ):
@@ -1959,7 +1963,7 @@ class Observer:
 
     def _around_loss(self, original: Callable[..., Any], name: str) -> Callable[..., Any]:
         def loss(*args: Any, **kwargs: Any) -> Any:
-            if not self.recording or _compiling():
+            if not self.recording or _compiling() or self.trace.wanted:  # the trace sees it
                 return original(*args, **kwargs)
             record = self.guard(self.loss_begins, name, original, args, kwargs)
             result = original(*args, **kwargs)

@@ -68,7 +68,9 @@ def _judge(observation: Observation, group: list[Intake]) -> Iterator[Evidence]:
     width = len(intake.low)
     low = [min(entry.low[number] for entry in group) for number in range(width)]
     high = [max(entry.high[number] for entry in group) for number in range(width)]
-    constant = [number for number in range(width) if low[number] == high[number]]
+    spans = [most - least for least, most in zip(low, high)]
+    blur = 1e-7 * median(spans) if spans else 0.0  # of rounding: the sine of whole turns
+    constant = [number for number in range(width) if spans[number] <= blur]
     alike = all(entry.identical for entry in group if entry.examples >= 8)
     seen = {"examples": sum(entry.examples for entry in group), "steps": len({entry.step for entry in group})}
     if alike and width and _same_throughout(group):
@@ -118,7 +120,7 @@ def _columns(group: list[Intake], low: list[float], constant: list[int]) -> list
         return []
     rest = [number for number in range(intake.features) if number not in constant]
     lost = [number for number in constant if low[number] != 1]
-    if not lost or len(rest) < 2 or len(constant) > max(1, 0.3 * intake.features):
+    if not lost or len(rest) < 2 or len(lost) > max(1, 0.3 * intake.features):
         return []
     zeros = [median(entry.zeros[number] for entry in group) for number in rest]
     if any(low[number] == 0 for number in lost) and max(zeros) > 0.3:
