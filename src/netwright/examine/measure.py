@@ -209,6 +209,18 @@ def entropy(inputs: list[Tensor]) -> float:
     return min(bits, 1000.0)
 
 
+def continuous(inputs: list[Tensor]) -> bool:
+    """Returns whether a batch is a table of measurements: in each column hardly two different examples share a value."""
+    values = plain(inputs[0]) if len(inputs) == 1 else None
+    if values is None or values.dim() != 2 or not values.is_floating_point() or values.shape[1] < 4:
+        return False
+    rows = torch.unique(values[:256, :64].float().cpu(), dim=0)
+    if len(rows) < 8:
+        return False
+    distinct = [len(torch.unique(column)) for column in rows.T]
+    return min(distinct) >= 0.9 * len(rows)
+
+
 def rows_equal(tensor: Any) -> bool:
     """Returns whether all rows of a matrix (at least two of them) are equal."""
     values = plain(tensor)

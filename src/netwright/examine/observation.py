@@ -114,6 +114,9 @@ class Module:
     root: int  #: uid of the outermost module to which it belongs (its own, for a root)
     inside: int = -1  #: uid of the module in whose forward it ran without being a part of it, -1 otherwise
     place: Place | None = None  #: where it was constructed
+    built_for: Place | None = (
+        None  #: the user's line that called the function in which `place` stands, no __init__
+    )
     config: dict[str, Any] = field(default_factory=dict)  #: plain attributes: {"p": 0.5, "in_features": 784}
     parameters: list[int] = field(
         default_factory=list
@@ -496,6 +499,7 @@ class EvaluationPass:
     bits: float = (
         0.0  #: how many different examples there can be, as a power of 2 (whole numbers); 1000: no bound
     )
+    continuous: bool = False  #: each feature has another value in nearly every example of the first batch
     compared: bool = False  #: outputs were compared with something
     compared_place: Place | None = None
     exported: bool = False  #: outputs left torch

@@ -140,9 +140,7 @@ class Observer:
         self._order = 0
         self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
         self._built: dict[int, tuple[weakref.ref[nn.Module], Place | None]] = {}
-        self._built_for: dict[
-            int, Place | None
-        ] = {}  # loaders, where the function that makes them was called
+        self._built_for: dict[int, Place | None] = {}  # where the function that makes it was called
         self._made: dict[
             int, tuple[weakref.ref[Tensor], Place | None]
         ] = {}  # parameters, where they were made
@@ -1473,8 +1471,8 @@ class Observer:
         if len(self._built) < 50_000:
             place = self.places.construction(loader, 3)
             self._built[id(loader)] = (weakref.ref(loader), place)
-            if place is not None and place.function != "<module>":
-                self._built_for[id(loader)] = self.places.above(place, 3)
+            helper = place is not None and place.function != "<module>"
+            self._built_for[id(loader)] = self.places.above(place, 3) if helper else None
 
     def _around_loader(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __iter__(loader: Any) -> Any:
@@ -1645,7 +1643,10 @@ class Observer:
 
     def _module_built(self, module: nn.Module) -> None:
         if len(self._built) < 50_000:
-            self._built[id(module)] = (weakref.ref(module), self.places.construction(module, 3))
+            place = self.places.construction(module, 3)
+            self._built[id(module)] = (weakref.ref(module), place)
+            helper = place is not None and place.function not in ("<module>", "__init__")
+            self._built_for[id(module)] = self.places.above(place, 3) if helper else None
 
     def _parameter_made(self, module: nn.Module, name: str, parameter: Any) -> None:
         if self.recording and isinstance(parameter, Tensor) and not _compiling():
@@ -1704,6 +1705,7 @@ class Observer:
                 inside if module is root else -1,
             )
             record.place, record.config, record.names = place, _config(module), [name]
+            record.built_for = self._built_for.get(id(module)) if place is not None else None
             record.training, record.children = module.training, len(module._modules)
             modules.append(record)
             self._modules[id(module)] = (weakref.ref(module), uid)

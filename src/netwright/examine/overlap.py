@@ -38,7 +38,7 @@ class Overlap:
     own_loader: bool  # it iterates over the very loader that was trained on
     other_loader: bool  # it iterates over a loader that was never trained on
     clean_beside: bool  # another pass of the network ran on examples that it was not trained on
-    dense: bool  # vectors of numbers of which hardly one is 0: they do not coincide by chance
+    dense: bool  # a table of measurements, whose rows do not coincide by chance
     natural: float  # matches that as many duplicates as there are on each side account for, at most
 
     @property
@@ -113,7 +113,7 @@ def _overlap(observation: Observation, seen: EvaluationPass) -> Overlap | None:
         dataset is not None and dataset.trained > 0,
         dataset is not None and dataset.trained == 0,
         _clean_beside(observation, seen, examples),
-        _dense(observation, seen),
+        seen.continuous,
         _natural(seen.examples, before, len(trained)),
     )
 
@@ -133,17 +133,6 @@ def _natural(evaluated: list[int], batches: list[TrainedBatch], trained: int) ->
     if pairs:
         rate = min(rate, _at_most(sum(len(marks) - len(set(marks)) for marks in whole)) / pairs)
     return rate * len(evaluated) * trained + often
-
-
-def _dense(observation: Observation, seen: EvaluationPass) -> bool:
-    mine = [entry for entry in observation.forwards if entry.place == seen.place and entry.stats is not None]
-    wide = all(math.prod(entry.shape[1:]) >= 4 and entry.dtype.startswith("float") for entry in mine)
-    return (
-        bool(mine)
-        and wide
-        and seen.bits >= 1000
-        and all(entry.stats.zero < 0.05 for entry in mine if entry.stats)
-    )
 
 
 def _at_most(count: int) -> float:

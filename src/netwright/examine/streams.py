@@ -155,6 +155,7 @@ class Streams:
         seen.count += size
         if not seen.bits:
             seen.bits = measure.entropy(inputs) if inputs else bits
+            seen.continuous = measure.continuous(inputs)
         if len(seen.sizes) < 512:
             room = MOST_PASS - len(seen.examples)
             some = record.examples[:room] if room > 0 else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median, stdev
 
 from netwright.examine.observation import Observation, Step
@@ -22,8 +22,8 @@ RULE = Rule(
     "network that cannot learn the task.",
     fix="Raise the learning rate by factors of 10 until the weights change by about a thousandth of their size per step.",
     example="torch.optim.SGD(net.parameters(), lr=1e-7)   # wrong\ntorch.optim.SGD(net.parameters(), lr=0.1)    # right",
-    limits="Needs 50 steps. That a larger step would lower the loss is taken from its gradient, to first order. Silent while the "
-    "learning rate rises (warm-up), on LBFGS, and where the loss is well below chance (fine-tuning, converged runs).",
+    limits="Needs 50 steps. That a larger step would lower the loss is taken from its gradient, to first order. While the "
+    "learning rate rises (warm-up) it waits for the program's end. Silent on LBFGS, and where the loss is well below chance (fine-tuning, converged runs).",
     explains=frozenset({"NW512"}),
 )
 _RATIO = 1e-5
@@ -45,9 +45,12 @@ def check(observation: Observation) -> Iterator[Evidence]:
     for optimizer in observation.optimizers:
         steps = steps_of(observation, optimizer)
         rates = [max(step.lr, default=0.0) for step in steps]
-        if optimizer.cls == "LBFGS" or len(steps) < 10 or min(rates) <= 0 or rates[-1] > 2 * rates[1]:
+        if optimizer.cls == "LBFGS" or len(steps) < 10 or min(rates) <= 0:
             continue
-        ratios = _ratios(observation, steps)
+        warming = rates[-1] > 2 * rates[1]
+        if warming and observation.ended not in ("end", "exit"):
+            continue  # the rate may still rise to where it is meant to be
+        ratios = _ratios(observation, steps, max if warming else median)
         if not ratios or sorted(ratios.values())[int(0.9 * (len(ratios) - 1))] >= _RATIO:
             continue
         gain = _gain(observation, steps, began)
@@ -66,8 +69,10 @@ def check(observation: Observation) -> Iterator[Evidence]:
         )
 
 
-def _ratios(observation: Observation, steps: list[Step]) -> dict[str, float]:
-    """Returns the median update over weight of each parameter that has a gradient and is not 0."""
+def _ratios(
+    observation: Observation, steps: list[Step], typical: Callable[[list[float]], float]
+) -> dict[str, float]:
+    """Returns the typical update over weight of each parameter that has a gradient and is not 0."""
     found: dict[str, list[float]] = {}
     for step in steps:
         for uid, ratio in step.ratios.items():
@@ -77,7 +82,7 @@ def _ratios(observation: Observation, steps: list[Step]) -> dict[str, float]:
                 and len(observation.parameters[int(uid)].shape) > 1
             ):
                 found.setdefault(uid, []).append(ratio)
-    return {uid: median(values) for uid, values in found.items()}
+    return {uid: typical(values) for uid, values in found.items()}
 
 
 def _gain(observation: Observation, steps: list[Step], loss: float) -> float:
