@@ -5,8 +5,8 @@
 
 Printed for each network, as medians (least to most) over the rounds: milliseconds of a step without the examiner; time of
 the whole loop with it over without it, by the clock and by the processor (which other programs disturb less); the same for
-the second half of the steps, when only what is not watched closely is left; peak memory of the process with it over without it. And the seconds from `netwright examine` to the first line of an
-empty program that imports torch, over those of `python`.
+the second half of the steps, when only what is not watched closely is left; peak memory of the process with it over without
+it. And by how many seconds `netwright examine` begins an empty program that imports torch later than `python`.
 """
 
 from __future__ import annotations

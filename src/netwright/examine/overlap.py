@@ -38,7 +38,6 @@ class Overlap:
     own_loader: bool  # it iterates over the very loader that was trained on
     other_loader: bool  # it iterates over a loader that was never trained on
     clean_beside: bool  # another pass of the network ran on examples that it was not trained on
-    dense: bool  # a table of measurements, whose rows do not coincide by chance
     natural: float  # matches that as many duplicates as there are on each side account for, at most
 
     @property
@@ -113,7 +112,6 @@ def _overlap(observation: Observation, seen: EvaluationPass) -> Overlap | None:
         dataset is not None and dataset.trained > 0,
         dataset is not None and dataset.trained == 0,
         _clean_beside(observation, seen, examples),
-        seen.continuous,
         _natural(seen.examples, before, len(trained)),
     )
 
@@ -375,6 +373,15 @@ def _tree(file: str) -> ast.Module | None:
 
 def _holds(node: ast.AST, line: int) -> bool:
     return getattr(node, "lineno", 0) <= line <= (getattr(node, "end_lineno", 0) or 0)
+
+
+def statement_line(place: Place | None) -> Place | None:
+    """Returns where the statement begins that goes over a line: the list's or dictionary's first line."""
+    tree = _tree(place.file) if place is not None else None
+    if place is None or tree is None:
+        return None
+    statement = _statement(tree, place.line)
+    return place._replace(line=statement.lineno) if statement is not None else None
 
 
 def _statement(tree: ast.AST, line: int) -> ast.stmt | None:

@@ -16,7 +16,8 @@ RULE = Rule(
     level="error",
     by="backward",
     title="a sigmoid squeezes the output before a loss that expects logits",
-    what="The last operation before CrossEntropyLoss or BCEWithLogitsLoss (or a loss written by hand with log-softmax, log-sigmoid or softplus) is a sigmoid.",
+    what="The last operation before CrossEntropyLoss or BCEWithLogitsLoss (or a loss written by hand with log-softmax, "
+    "log-sigmoid or softplus) is a sigmoid.",
     why="These losses apply their own softmax or sigmoid. What they get lies between 0 and 1, so the probability that they "
     "make of it lies between 0.5 and 0.73: the loss cannot become small and the gradients are squeezed twice.",
     fix="Remove the sigmoid (or use BCELoss with it, which is less exact).",

@@ -46,7 +46,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
 def _level(overlap: Overlap, said: Claim) -> str:
     """Returns error, warning or "" for one pass."""
     level = _plain_level(overlap, said)
-    if overlap.dense or overlap.matches > overlap.natural:
+    if overlap.seen.continuous or overlap.matches > overlap.natural:
         return level
     few = overlap.repeated * len(overlap.seen.examples) < 3  # repeats among the evaluated, too few to be sure
     return "warning" if level and few else ""
@@ -55,7 +55,7 @@ def _level(overlap: Overlap, said: Claim) -> str:
 def _plain_level(overlap: Overlap, said: Claim) -> str:
     held_out = overlap.other_loader or said.given or said.said
     natural = (
-        0.0 if overlap.dense else overlap.natural
+        0.0 if overlap.seen.continuous else overlap.natural
     )  # else copies (of a rare class, say) were made before the split
     if overlap.repeated > 0.3 or overlap.own_loader or (natural and overlap.share <= 3 * overlap.repeated):
         return ""

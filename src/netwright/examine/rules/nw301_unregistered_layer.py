@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import linecache
 from collections.abc import Iterator
 
 from netwright.examine.observation import Module, Observation, Place
+from netwright.examine.overlap import statement_line
 from netwright.examine.rules import NotObserved, evidence
 from netwright.finding import Evidence, Rule
 
@@ -58,26 +57,10 @@ def check(observation: Observation) -> Iterator[Evidence]:
         first,
         seen={"unregistered_layers": len(strangers), "parameters": count, "in_an_optimizer": 0},
         expected={"unregistered_layers": 0, "in_an_optimizer": count},
-        also=[_beginning(first.place), first.built_for, *_calls(observation, first)],
+        also=[statement_line(first.place), first.built_for, *_calls(observation, first)],
         layer=first.name or f"{owner.cls} (unregistered {first.cls})",
         title=f"{len(strangers)} layer(s) run inside {owner.cls} without being registered in it, and are never trained",
     )
-
-
-def _beginning(place: Place | None) -> Place | None:
-    """Returns the first line of the statement in which a layer is constructed: the list's or dictionary's."""
-    if place is None:
-        return None
-    try:
-        tree = ast.parse("".join(linecache.getlines(place.file)))
-    except (SyntaxError, ValueError):
-        return None
-    inside = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and node.lineno <= place.line <= (node.end_lineno or 0)
-    ]
-    return place._replace(line=max(inside)) if inside else None
 
 
 def _calls(observation: Observation, module: Module) -> list[Place | None]:

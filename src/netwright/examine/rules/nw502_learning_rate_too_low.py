@@ -23,7 +23,8 @@ RULE = Rule(
     fix="Raise the learning rate by factors of 10 until the weights change by about a thousandth of their size per step.",
     example="torch.optim.SGD(net.parameters(), lr=1e-7)   # wrong\ntorch.optim.SGD(net.parameters(), lr=0.1)    # right",
     limits="Needs 50 steps. That a larger step would lower the loss is taken from its gradient, to first order. While the "
-    "learning rate rises (warm-up) it waits for the program's end. Silent on LBFGS, and where the loss is well below chance (fine-tuning, converged runs).",
+    "learning rate rises (warm-up) it waits for the program's end. Silent on LBFGS, and where the loss is well below "
+    "chance (fine-tuning, converged runs).",
     explains=frozenset({"NW512"}),
 )
 _RATIO = 1e-5

@@ -29,7 +29,7 @@ RULE = Rule(
 def strangers(observation: Observation, optimizer: Optimizer) -> list[int]:
     """Returns those of an optimizer's parameters that are no part of what it trains.
 
-    They belong to no module that ran and went into no operation; or a parameter of the same name stands in their place since.
+    They belong to no module that ran and went into no operation; or a parameter of the same name (or shape, where it had been trained) stands in their place since.
     """
     # What initialised the old tensor, or read it without a graph to put another in its place, is no use.
     used = {
@@ -42,12 +42,9 @@ def strangers(observation: Observation, optimizer: Optimizer) -> list[int]:
     never = [
         uid for uid in optimizer.parameters if observation.parameters[uid].module < 0 and uid not in used
     ]
-    return never or replaced(observation, optimizer) or succeeded(observation, optimizer)
-
-
-def succeeded(observation: Observation, optimizer: Optimizer) -> list[int]:
-    """Returns those of an optimizer's parameters that it trained until others of their shape, in no optimizer, came."""
-    return [old for old, _ in successions(observation, optimizer)]
+    return (
+        never or replaced(observation, optimizer) or [old for old, _ in successions(observation, optimizer)]
+    )
 
 
 def successions(observation: Observation, optimizer: Optimizer) -> list[tuple[int, int]]:
