@@ -620,6 +620,103 @@ FOUND |= {
     ),
 }  # fmt: skip
 
+#: Attention over the positions of a sequence; {scores} become weights over dimension {dim}.
+POOLED = """
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.GRU(6, 16, batch_first=True)
+        self.score = nn.Linear(16, 1)
+        self.head = nn.Linear(16, 2)
+    def forward(self, x):
+        states, _ = self.encode(x)
+        scores = self.score(torch.tanh(states))
+        weights = torch.softmax({scores}, dim={dim})
+        return self.head({pooled})
+net = Pooled()
+inputs = torch.randn(96, 10, 6)
+labels = (inputs[:, :, 0].max(1).values > 1.5).long()
+optimizer = torch.optim.Adam(net.parameters())
+for epoch in range(3):
+    for x, y in DataLoader(TensorDataset(inputs, labels), batch_size=12, shuffle=True):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+"""
+WEIGHTED = "(weights.unsqueeze(-1) * states).sum(1)"
+
+#: Accuracy as one expression over a loader of {held}.
+COMPREHENDED = """
+def accuracy(loader):
+    net.eval()
+    with torch.no_grad():
+        right = {expression}
+    net.train()
+    return float(right)
+net = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 2))
+inputs = torch.randn(300, 20)
+labels = (inputs[:, 0] > 0).long()
+optimizer = torch.optim.Adam(net.parameters())
+trained = TensorDataset(inputs[:200], labels[:200])
+held = TensorDataset({held})
+for epoch in range(4):
+    for x, y in DataLoader(trained, batch_size=20, shuffle=True):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    score = accuracy(DataLoader(held, batch_size=50))
+    print("test accuracy", score)
+"""
+LISTED = "torch.cat([net(x).argmax(1) == y for x, y in loader]).float().mean()"
+SUMMED = "sum((net(x).argmax(1) == y).sum() for x, y in loader) / len(loader.dataset)"
+SEEN, UNSEEN = "inputs[:200], labels[:200]", "inputs[200:], labels[200:]"
+
+FOUND |= {
+    "304 weights over the batch": (
+        "NW304",
+        "torch.softmax(",
+        POOLED.format(scores="scores.squeeze(-1)", dim=0, pooled=WEIGHTED),
+    ),
+    "304 weights over the batch, time first": (
+        "NW304",
+        "torch.softmax(",
+        POOLED.format(scores="scores.squeeze(-1).T", dim=1, pooled=WEIGHTED.replace("weights", "weights.T")),
+    ),
+    "804 masks, compared with 0": (
+        "NW804",
+        "torch.max",
+        MASKS.format(channels=1).replace("[1].bool()", "[1] > 0"),
+    ),
+    "805 a list": ("NW805", "score =", COMPREHENDED.format(expression=LISTED, held=SEEN)),
+    "805 a generator": ("NW805", "score =", COMPREHENDED.format(expression=SUMMED, held=SEEN)),
+}  # fmt: skip
+NOT_FOUND |= {
+    "304 weights over the positions": (
+        "NW304",
+        POOLED.format(scores="scores.squeeze(-1)", dim=1, pooled=WEIGHTED),
+    ),
+    "304 weights over the positions, time first": (
+        "NW304",
+        POOLED.format(scores="scores.squeeze(-1).T", dim=0, pooled=WEIGHTED.replace("weights", "weights.T")),
+    ),
+    "304 one weight for each example": (
+        "NW304",
+        POOLED.format(scores="scores.mean(1)", dim=0, pooled="states.mean(1) * weights * len(weights)"),
+    ),
+    "304 examples compared with examples": (
+        "NW304",
+        POOLED.format(
+            scores="states.mean(1) @ states.mean(1).T", dim=0, pooled="weights.T @ states.mean(1)"
+        ),
+    ),
+    "804 the value itself": (
+        "NW804",
+        MASKS.format(channels=1).replace("[1].bool()", "[0] > 0"),
+    ),
+    "805 a list of others": ("NW805", COMPREHENDED.format(expression=LISTED, held=UNSEEN)),
+    "805 a generator over others": ("NW805", COMPREHENDED.format(expression=SUMMED, held=UNSEEN)),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("name", FOUND)
 def test_found_at_the_line(name: str, tmp_path: Path) -> None:

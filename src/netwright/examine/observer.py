@@ -4,11 +4,12 @@ Three levels of watching, changed only at an optimizer's step, at the beginning 
 
 * deep: a TorchFunctionMode (trace.py) sees every torch function; global forward hooks see every layer. The first three
   steps, the first two of an optimizer that comes later, and the first batches of the first evaluations.
-* sampled: global forward hooks, and PyTorch's loss functions are wrapped. Steps 3 to 9, every other one to 20, then one in
-  fifty (after step 100 fewer where steps are so short that this would cost more than 1 %), and some whenever layers are
-  made while training goes on.
+* sampled: global forward hooks, and PyTorch's loss functions are wrapped. Eight of the steps to 20, then one in fifty
+  (after step 100 fewer where steps are so short that this would cost more than 0.4 %), and some whenever layers are made
+  while training goes on.
 * idle: only a handful of lines around backward, step, zero_grad and next(loader): a counter, the loss's value (on a CPU),
-  a token in the graph's last node that dies with the graph.
+  a token in the graph's last node that dies with the graph; to step 100 now and then the norm of the gradient. Where that
+  stands out, the step that uses it is sampled.
 
 What belongs to the watched program is never kept: tensors and modules are known by weak references and numbers.
 """
@@ -81,8 +82,9 @@ IDLE, SAMPLED, DEEP = range(3)
 DEEP_STEPS = 3
 DEEP_BACKWARDS = 40  # a program that accumulates gradients over more than this is not traced further
 SAMPLED_STEPS = 20
+EARLY = frozenset((3, 4, 5, 6, 8, 11, 15, 19))
 EVERY = 50
-SHARE = 0.008  # of the time after step 100 that may go into sampled steps; what costs more is left out
+SHARE = 0.004  # of the time after step 100 that may go into sampled steps; what costs more is left out
 MOST_EVENTS = 400
 MOST_IDLE_EVENTS = 64  # of one kind; later ones are only counted while idle
 MOST_RECORDS = 4_000
@@ -90,9 +92,11 @@ DEEP_EVALUATIONS = 3  # per place that begins one
 DEEP_EVALUATION_BATCHES = 3
 MOST_EXAMPLES = 20_000
 MOST_SPIKES = 32
+GLANCE = 4  # of the idle steps to the hundredth, one in so many has its gradient measured
 MOST_RENEWALS = 4  # times that new parameters in a running training are followed for three steps
 MOST_ALIVE = 4  # graphs of steps that are over, before it is asked who keeps them
 MOST_INTAKES = 60  # of one layer
+EARLY_INTAKES = 6  # of one layer in the first twenty steps
 
 COLLECTIVES = (
     "all_reduce", "reduce", "all_gather", "gather", "all_gather_into_tensor", "all_gather_object", "gather_object",
@@ -195,7 +199,8 @@ class Observer:
         self._late_clip = False
         self._holder_at = 0
         self._usual_loss = 0.0
-        self._spike: tuple[int, float] | None = None
+        self._glance: tuple[int, float, bool] | None = None
+        self._usual_norm = 0.0  # of the gradient, in the steps that were sampled so far
         self._quiet_limit = (
             0.0  # a backward whose loss is smaller is only counted; 0 where more is to be known
         )
@@ -324,7 +329,7 @@ class Observer:
         if step < self._deep_until and self.observation.backward_count < self._deep_backwards:
             return DEEP
         if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
-            return SAMPLED if step < SAMPLED_STEPS // 2 or step % 2 == 0 else IDLE
+            return SAMPLED if step in EARLY or step < self._sampled_until else IDLE
         if step < self._sampled_until:
             return SAMPLED
         if step >= SAMPLED_STEPS and step % EVERY == 0 and (step <= 100 or self._affordable()):
@@ -649,19 +654,21 @@ class Observer:
                 record is not None or self.observation.backward_count in (self._deep_backwards, 100)
             ):
                 self.guard(self._after_backward, record)
-            if self._spike is not None:
-                self.guard(self._spike_seen, self._spike)
+            if self._glance is not None:
+                self.guard(self._glance_at, *self._glance)
             return result
 
         return backward
 
-    def _spike_seen(self, spike: tuple[int, float]) -> None:
-        """Measures the gradient of a step between samples whose loss stands out."""
-        self._spike = None
+    def _glance_at(self, step: int, value: float, stands_out: bool) -> None:
+        """Measures the gradient between samples; where it is far beyond the usual, the step that uses it is sampled."""
+        self._glance = None
         grads = [entry.grad for _, entry in self._trainable() if entry.grad is not None]
         norm = math.sqrt(sum(size * size for size in measure.norms(grads)))
-        if math.isfinite(norm):
-            self.observation.spikes.append((*spike, norm))
+        if math.isfinite(norm) and stands_out:
+            self.observation.spikes.append((step, value, norm))
+        elif norm > 30 * self._usual_norm > 0 and not self._step_depth:
+            self._set_level(SAMPLED)
 
     def _uneventful(self, args: tuple[Any, ...]) -> bool:
         """Counts a backward of which nothing else is to be known; False if it wants a closer look, and is not counted."""
@@ -740,12 +747,11 @@ class Observer:
                 if len(curve) < 5_000 or observation.backward_count % 16 == 0:
                     curve.append((step, value))
                 size = abs(value)
-                if (
-                    self.level == IDLE
-                    and size > 5 * self._usual_loss
-                    and len(observation.spikes) < MOST_SPIKES
+                stands_out = size > 5 * self._usual_loss and len(observation.spikes) < MOST_SPIKES
+                if self.level == IDLE and (
+                    stands_out or step < SAMPLED_STEPS or (step < 100 and step % GLANCE == 0)
                 ):
-                    self._spike = (step, value)
+                    self._glance = (step, value, stands_out)
                 self._usual_loss += 0.1 * (size - self._usual_loss)
                 if not math.isfinite(value) and not self._nan_checked:
                     self._nan_checked = True
@@ -1195,6 +1201,9 @@ class Observer:
             values = measure.plain(tensor)
             if values is not None and values.is_floating_point():
                 kept.append((number, measure.sample(values, 16_384).clone()))
+        norm = math.sqrt(sum(size * size for size in record.gradients.values()))
+        if math.isfinite(norm):
+            self._usual_norm += (norm - self._usual_norm) / (len(observation.steps) + 1)
         for (number, copy), size in zip(kept, measure.norms([copy for _, copy in kept])):
             record.norms[str(number)] = size
             self._pending.append((number, copy, size))
@@ -1819,7 +1828,7 @@ class Observer:
                     self._examples[grad] += len(record.examples)
         self.streams.forward(record, module, inputs)
         if grad and module.training:
-            self.pairs.forward(uid, inputs)
+            self.pairs.forward(uid, inputs, record.examples)
         if len(observation.forwards) < MOST_RECORDS:
             observation.forwards.append(record)
         self._forward = record
@@ -2037,15 +2046,13 @@ class Observer:
         layer = self.observation.modules[uid]
         if not layer.torch or layer.children:
             return  # what it is given is not what its operation took
-        if (
-            not args
-            or not isinstance(args[0], Tensor)
-            or args[0].requires_grad
-            or self._intakes[uid] >= MOST_INTAKES
-        ):
+        step, seen = self.observation.step_count, self._intakes[uid]
+        if not args or not isinstance(args[0], Tensor) or args[0].requires_grad or seen >= MOST_INTAKES:
+            return
+        if seen >= EARLY_INTAKES and step < SAMPLED_STEPS:
             return
         self._intakes[uid] += 1
-        record = Intake(self.tick(), self.observation.step_count, known.call, module=uid)
+        record = Intake(self.tick(), step, known.call, module=uid)
         if measure.measure_intake(record, args[0], known.call):
             self.observation.intakes.append(record)
 

@@ -50,8 +50,11 @@ class Pairs:
         self._forwards = 0
         self._fold: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def forward(self, module: int, inputs: list[Tensor]) -> None:
-        """Notes what an outermost forward that records gradients was given; a second one before the loss spoils it."""
+    def forward(self, module: int, inputs: list[Tensor], marks: list[int]) -> None:
+        """Notes what an outermost forward that records gradients was given; a second one before the loss spoils it.
+
+        `marks` are the fingerprints of the examples of `inputs`, empty where they are not known.
+        """
         self._forwards += 1
         self._given = None
         values = measure.plain(inputs[0]) if len(inputs) == 1 else None
@@ -62,7 +65,7 @@ class Pairs:
         if all(store.rows >= MOST_ROWS for store in self._stores.values()) and self._stores:
             return
         some = values[:MOST_ROWS]
-        marks = measure.fingerprints([some], MOST_ROWS)
+        marks = marks[:MOST_ROWS] or measure.fingerprints([some], MOST_ROWS)
         if len(marks) == len(some):
             self._given = module, self._reduced(some.float().cpu()), marks, tuple(values.shape)
 

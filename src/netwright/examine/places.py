@@ -98,12 +98,18 @@ class Places:
         return self.place(self.frame(depth + 1))
 
     def both(self, depth: int = 1) -> tuple[Place | None, Place | None]:
-        """Returns the user's line that led to the caller, and the user's line that called the function around it."""
+        """Returns the user's line that led to the caller, and the user's line that called the function around it.
+
+        Before Python 3.12 a comprehension is a function of its own, and a generator expression still is: the function around
+        it is the one in which it stands.
+        """
         frame = self.frame(depth + 1)
         if frame is None:
             return None, None
-        above = frame.f_back
-        while above is not None and self.kind(above.f_code) != USER:
+        above, inside = frame.f_back, frame.f_code.co_name in _COMPREHENSIONS
+        while above is not None and (inside or self.kind(above.f_code) != USER):
+            if self.kind(above.f_code) == USER:
+                inside = above.f_code.co_name in _COMPREHENSIONS
             above = above.f_back
         return self.place(frame), self.place(above)
 
@@ -135,6 +141,9 @@ class Places:
             while frame is not None and self.kind(frame.f_code) != USER:
                 frame = frame.f_back
         return self.place(frame)
+
+
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
 
 def _cell(name: str) -> str:

@@ -32,8 +32,8 @@ from netwright.examine.places import USER, Places
 if TYPE_CHECKING:
     from netwright.examine.observer import Observer
 
-GRANT = 0.006  # seconds of looking for each optimizer
-SHARE = 0.003  # and of the time since the beginning
+GRANT = 0.004  # seconds of looking for each optimizer
+SHARE = 0.002  # and of the time since the beginning
 MOST_TRAINED = 40_000  # examples, of a whole run
 MOST_PASS = 4_096  # examples of one pass
 MOST_PASSES = 300

@@ -22,7 +22,7 @@ RULE = Rule(
     example="self.conv1 = nn.Conv2d(1, 8, 3); self.conv2 = nn.Conv2d(8, 8, 3)\n"
     "x = self.conv1(x); x = self.out(x)                   # wrong: conv2 is never called\n"
     "x = self.conv2(self.conv1(x)); x = self.out(x)       # right",
-    limits="Looks at the first twenty steps and at one in fifty after them; what becomes of a result, it knows from the first three. "
+    limits="Looks at the first steps and at one in fifty after them; what becomes of a result, it knows from the first three. "
     "Silent on layers that another layer reads, that run in "
     "evaluation, whose neighbours in the same list take turns (experts, random depth), that no optimizer holds, and on parts of "
     "networks that a library built. A layer that only a later phase of the training uses is reported after 100 steps.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import math
 import re
 from collections.abc import Iterator
 
 from netwright.examine.observation import Observation, Op, Place
 from netwright.examine.rules import NotObserved, evidence, rewrite
 from netwright.examine.rules.layout import RECURRENT, Batch, Broken, Entry, batch_first, entries
+from netwright.examine.rules.written import softmax_dim
 from netwright.finding import Evidence, Rule
 
 RULE = Rule(
@@ -18,7 +20,8 @@ RULE = Rule(
     by="step",
     title="examples of one batch influence each other",
     what="The dimension that counts the examples of a batch is read as something else: a recurrent or attention layer takes it "
-    "for the sequence (batch_first), or a reshape cuts across it where a transpose was meant.",
+    "for the sequence (batch_first), a softmax inside the network normalises over it, or a reshape cuts across it where a "
+    "transpose was meant.",
     why="The answer for one example depends on which others happen to be in its batch. The loss may still fall, but what is "
     "learned does not hold for another batch size, another order or a single example.",
     fix="Give the layer the layout that it expects (batch_first=True for (batch, sequence, features)), and move dimensions with "
@@ -28,8 +31,8 @@ RULE = Rule(
     "x.view(time, batch, 8)                  # wrong\nx.transpose(0, 1)                       # right",
     limits="Follows the batch from a data loader with PyTorch's own collate function, from a random choice of examples, or where "
     "there is one target for each example and sizes tell the dimensions apart; silent where none of this is certain (time and "
-    "batch of the same size). Does not judge batch norm, contrastive losses, matrix products over the batch (graphs, bags), or "
-    "attention over sequences of length 1. Attention over a batch that the program itself moved there is a warning.",
+    "batch of the same size). Does not judge batch norm, contrastive losses, matrix products over the batch (graphs, bags), "
+    "weights of the examples (one number for each), or attention over sequences of length 1. Attention over a batch that the program itself moved there is a warning.",
     explains=frozenset({"NW205", "NW512", "NW502"}),
 )
 
@@ -38,7 +41,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     if not observation.backwards:
         raise NotObserved("no backward was seen")
     if not any(
-        op.name in RECURRENT or op.name == "multi_head_attention_forward" or _cuts(op)
+        op.name in (*RECURRENT, "multi_head_attention_forward", "softmax") or _cuts(op)
         for op in observation.ops
     ):
         return
@@ -46,7 +49,7 @@ def check(observation: Observation) -> Iterator[Evidence]:
     for entry in entries(observation):
         told = True
         for op in entry.layouts.follow():
-            found = _read_as_sequence(observation, entry, op)
+            found = _read_as_sequence(observation, entry, op) or _normalised(observation, entry, op)
             if found is not None:
                 yield found
                 return
@@ -75,6 +78,26 @@ def _read_as_sequence(observation: Observation, entry: Entry, op: Op) -> Evidenc
     if sequences == 1 and (attention or not entry.shuffled):
         return None  # one sequence, perhaps meant as such
     return _misread(observation, entry, op, layout, sequences)
+
+
+def _normalised(observation: Observation, entry: Entry, op: Op) -> Evidence | None:
+    """Returns what is to be said of a softmax over the examples of the batch: attention weights, most of all."""
+    dim = softmax_dim(observation, op) if op.name == "softmax" and op.module >= 0 and op.inputs else None
+    layout = entry.layouts.of(op.inputs[0]) if dim is not None else None
+    if dim is None or layout is None or layout.dim != dim or op.shape[dim] != entry.examples:
+        return None
+    others = [size for number, size in enumerate(op.shape) if number != dim]
+    if math.prod(others) < 2 or entry.examples in others:
+        return None  # weights of the examples, or examples compared with examples
+    return evidence(
+        observation,
+        op,
+        seen={"softmax_dim": dim, "shape": list(op.shape), "examples_in_dimension": dim},
+        expected={"softmax_dim": "another one: that over which each example's weights sum to 1"},
+        title=f"the softmax over dimension {dim} of {tuple(op.shape)} makes the {entry.examples} examples of the batch share one "
+        "sum: each one's weights depend on the others",
+        fix="Take the softmax over the dimension of the positions (or heads, or classes) of each example, not over the examples.",
+    )
 
 
 def _misread(observation: Observation, entry: Entry, op: Op, layout: Batch, sequences: int) -> Evidence:

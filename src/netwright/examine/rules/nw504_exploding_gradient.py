@@ -24,8 +24,9 @@ RULE = Rule(
     fix="Clip the norm of the gradient between backward and step; lower the learning rate; normalise layers and targets.",
     example="loss.backward(); optimizer.step()                                                         # wrong\n"
     "loss.backward(); torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0); optimizer.step()   # right",
-    limits="Sees the gradients of sampled steps: the first twenty, one in fifty, and those whose loss stands out. Silent where "
-    "clipping holds what the step uses, after steps without gradient, and where neither the loss nor the weights suffer.",
+    limits="Sees the gradients of the first twenty steps, of one in four to the hundredth, of one in fifty later, and of steps "
+    "whose loss stands out. Silent where clipping holds what the step uses, after steps without gradient, and where neither the "
+    "loss nor the weights suffer.",
     explains=frozenset({"NW701", "NW403", "NW404"}),
 )
 _JUMP = 100.0

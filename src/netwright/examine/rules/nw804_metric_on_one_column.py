@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from netwright.examine.observation import Observation, Op
+from netwright.examine.observation import PASSIVE, Observation, Op, Operand
 from netwright.examine.rules import NotObserved, evidence, rewrite
 from netwright.finding import Evidence, Rule
 
@@ -26,6 +26,7 @@ RULE = Rule(
     limits="Needs the trace of the first evaluations. Silent where the result is compared with nothing and does not leave torch.",
 )
 _NAMES = ("argmax", "max", "topk")
+_TURNS = frozenset({"bool", "long", "int", "gt", "ge", "lt", "le"})
 _USES = ("eq", "ne", "numpy", "tolist", "item", "equal", "and", "or", "logical_and", "logical_or")
 
 
@@ -82,15 +83,25 @@ def _from_network(observation: Observation, op: Op) -> Op | None:
 
 
 def _used(observation: Observation, op: Op) -> bool:
-    """Returns whether the result is compared, or leaves torch."""
+    """Returns whether the predicted class is compared, or leaves torch; the largest value itself may be."""
     for later in observation.ops[op.index + 1 :]:
         for entry in later.inputs if later.name in _USES else ():
-            made = observation.source(entry)
-            while made is not None and made.name in ("bool", "long", "int"):
-                made = observation.source(made.inputs[0]) if made.inputs else None
+            operand, made = entry, observation.source(entry)
+            while made is not None and made.name in _TURNS and made.inputs:
+                operand = made.inputs[0]
+                made = observation.source(operand)
             if made is not None and made.index == op.index:
-                return True
+                return _result(observation, operand).dtype == "int64"
     return False
+
+
+def _result(observation: Observation, operand: Operand) -> Operand:
+    """Returns what an operand was before views and copies."""
+    made = observation.made(operand)
+    while made is not None and made.name in PASSIVE and made.inputs:
+        operand = made.inputs[0]
+        made = observation.made(operand)
+    return operand
 
 
 def _thresholded(line: str, threshold: str) -> str | None:
