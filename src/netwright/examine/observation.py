@@ -18,12 +18,13 @@ Which record answers which question:
 | which examples are trained on and evaluated on, what the loaders give | `trained`, `passes`, `batches` |
 | the loss over the whole run | `curve`: [step, value] of every backward on a CPU, of sampled ones elsewhere |
 | steps between samples whose loss stood out | `spikes`: [step, loss, norm of the gradient], at most 32 |
+| the gradient between samples | `glances`: [step, norm] of idle steps to the 100th; `outliers`: steps whose norm stood out |
 | the first number that is not finite | `births` |
 | how the program ended | `crash`, `ended` |
 
 `step` on a record is the number of optimizer steps that were complete at that time. `order` counts everything, so two
 records of different kinds can be compared. Deep steps are the first three (and the first of a new optimizer, and the
-first batches of the first evaluations); sampled ones are the first twenty, then one in fifty.
+first batches of the first evaluations); sampled ones are eight of the first twenty, then one in fifty.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Place(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Numbers of one tensor; mean, std and zero are of at most 65,536 of its values."""
+    """Numbers of one tensor; mean, std and zero are of at most 16,384 of its values."""
 
     min: float
     max: float
@@ -636,6 +637,8 @@ class Observation:
     totals: list[Totals] = field(default_factory=list)  #: as of the latest end of an evaluation
     curve: list[tuple[int, float]] = field(default_factory=list)
     spikes: list[tuple[int, float, float]] = field(default_factory=list)
+    glances: list[tuple[int, float]] = field(default_factory=list)
+    outliers: list[Step] = field(default_factory=list)  #: steps picked for their gradient: no sample
     births: list[Birth] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)

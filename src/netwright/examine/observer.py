@@ -201,6 +201,7 @@ class Observer:
         self._usual_loss = 0.0
         self._glance: tuple[int, float, bool] | None = None
         self._usual_norm = 0.0  # of the gradient, in the steps that were sampled so far
+        self._picked = False  # the step under way is looked at because its gradient stands out
         self._quiet_limit = (
             0.0  # a backward whose loss is smaller is only counted; 0 where more is to be known
         )
@@ -258,6 +259,7 @@ class Observer:
             handle.remove()
         self._handles.clear()
         self._pending.clear()
+        self.trace.stand(False)
         self.trace.forget()
         for known in (
             self._modules,
@@ -329,7 +331,7 @@ class Observer:
         if step < self._deep_until and self.observation.backward_count < self._deep_backwards:
             return DEEP
         if step < SAMPLED_STEPS and self.observation.backward_count < 2 * DEEP_BACKWARDS:
-            return SAMPLED if step in EARLY or step < self._sampled_until else IDLE
+            return SAMPLED if step in EARLY or step < max(DEEP_STEPS, self._sampled_until) else IDLE
         if step < self._sampled_until:
             return SAMPLED
         if step >= SAMPLED_STEPS and step % EVERY == 0 and (step <= 100 or self._affordable()):
@@ -471,6 +473,8 @@ class Observer:
                     self.guard(self.streams.seed_inside, args)
                 return original(*args, **kwargs)
             counts = self.observation.counts
+            if self.trace.standing and not self.trace.wanted:
+                self.trace.stand(False)  # a backward, itself a call that it saw, ended the watching
             if kind == "zero_grad" and self.streams._ready:
                 self.streams.cleared()
             if self.level == IDLE and counts.get(kind, 0) >= MOST_IDLE_EVENTS:
@@ -661,13 +665,18 @@ class Observer:
         return backward
 
     def _glance_at(self, step: int, value: float, stands_out: bool) -> None:
-        """Measures the gradient between samples; where it is far beyond the usual, the step that uses it is sampled."""
+        """Measures the gradient between samples; where it is far beyond the usual, the step that uses it is looked at."""
         self._glance = None
         grads = [entry.grad for _, entry in self._trainable() if entry.grad is not None]
         norm = math.sqrt(sum(size * size for size in measure.norms(grads)))
-        if math.isfinite(norm) and stands_out:
+        if step < 100:
+            self.observation.glances.append((step, norm))
+        if not math.isfinite(norm):
+            return
+        if stands_out:
             self.observation.spikes.append((step, value, norm))
         elif norm > 30 * self._usual_norm > 0 and not self._step_depth:
+            self._picked = True
             self._set_level(SAMPLED)
 
     def _uneventful(self, args: tuple[Any, ...]) -> bool:
@@ -752,6 +761,8 @@ class Observer:
                     stands_out or step < SAMPLED_STEPS or (step < 100 and step % GLANCE == 0)
                 ):
                     self._glance = (step, value, stands_out)
+                    if self._edged and node is not None:
+                        self.guard(self._read_edges, loss)
                 self._usual_loss += 0.1 * (size - self._usual_loss)
                 if not math.isfinite(value) and not self._nan_checked:
                     self._nan_checked = True
@@ -1202,7 +1213,7 @@ class Observer:
             if values is not None and values.is_floating_point():
                 kept.append((number, measure.sample(values, 16_384).clone()))
         norm = math.sqrt(sum(size * size for size in record.gradients.values()))
-        if math.isfinite(norm):
+        if math.isfinite(norm) and not self._picked:
             self._usual_norm += (norm - self._usual_norm) / (len(observation.steps) + 1)
         for (number, copy), size in zip(kept, measure.norms([copy for _, copy in kept])):
             record.norms[str(number)] = size
@@ -1268,8 +1279,10 @@ class Observer:
                 known = self._parameters.get(id(tensor))
                 if known is not None and tensor.grad is not None:
                     self._used[known[1]] = (id(tensor.grad), tensor.grad._version)
-        if len(self.observation.steps) < MOST_RECORDS:
-            self.observation.steps.append(record)
+        kept = self.observation.outliers if self._picked else self.observation.steps
+        self._picked = False
+        if len(kept) < MOST_RECORDS:
+            kept.append(record)
 
     def _new_lap(self, count: int) -> None:
         if self._step_depth:
@@ -1386,6 +1399,8 @@ class Observer:
     def _around_no_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __enter__(context: Any) -> Any:
             if self.recording and not _compiling():
+                if self.trace.standing and not self.trace.wanted:
+                    self.trace.stand(False)
                 frame: Any = sys._getframe(1)
                 if (
                     frame.f_code.co_name == "decorate_context"

@@ -121,7 +121,8 @@ def _thrown_up(observation: Observation, curve: list[tuple[int, float]], steps: 
         if values[at] < 20 * max(usual, 1e-6):
             continue
         early = [step for step in steps if step.step < curve[at][0]]
-        ratios = [median(found) for found in _ratios(observation, early, after=0).values()]
+        begun = _ratios(observation, early) or _ratios(observation, early, after=0)
+        ratios = [median(found) for found in begun.values()]
         calm = bool(ratios) and max(ratios) < _RATIO and max(values[:at]) < 2.5 * max(values[0], usual)
         return calm and not median(values[at + 1 : at + 6]) > 0.2 * values[at]
     return False

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from netwright.examine.observation import Observation, Optimizer
+from netwright.examine.observation import Observation, Optimizer, Step
 from netwright.examine.rules import NotObserved, evidence, percent
 from netwright.examine.rules.curves import steps_of
 from netwright.finding import Evidence, Rule
@@ -78,11 +78,17 @@ def check(observation: Observation) -> Iterator[Evidence]:
             return
 
 
+def _steps(observation: Observation, optimizer: Optimizer) -> list[Step]:
+    """Returns the sampled steps of an optimizer and those that were picked because their gradient stood out."""
+    picked = [step for step in observation.outliers if step.optimizer == optimizer.uid]
+    return sorted([*steps_of(observation, optimizer), *picked], key=lambda step: step.order)
+
+
 def _norms(observation: Observation, optimizer: Optimizer) -> list[tuple[int, float]]:
     """Returns the norm of the gradient that each sampled step used, steps without a gradient left out."""
     found = [
         (step.step, math.sqrt(sum(size * size for size in step.gradients.values())))
-        for step in steps_of(observation, optimizer)
+        for step in _steps(observation, optimizer)
     ]
     clips = any(event.detail.get("fresh") for event in observation.of_kind("clip"))
     if sum(1 for entry in observation.optimizers if entry.steps) == 1 and not clips:
@@ -92,7 +98,7 @@ def _norms(observation: Observation, optimizer: Optimizer) -> list[tuple[int, fl
 
 def _weights_jumped(observation: Observation, optimizer: Optimizer, number: int) -> float | None:
     """Returns by which share of its size a step changed a matrix of weights, None if that is not out of the ordinary."""
-    steps = steps_of(observation, optimizer)
+    steps = _steps(observation, optimizer)
     here = next((step for step in steps if step.step == number), None)
     if here is None:
         return None

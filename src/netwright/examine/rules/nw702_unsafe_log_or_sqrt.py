@@ -89,7 +89,7 @@ def _wild(observation: Observation) -> Iterator[Evidence]:
         step.step: math.sqrt(sum(size * size for size in step.gradients.values()))
         for step in observation.steps
         if step.sampled
-    }
+    } | dict(observation.glances)
     groups: dict[tuple[Place | None, str], dict[int, Stats]] = {}
     for op in floorless.values():
         operand = _argument(op)
