@@ -53,6 +53,7 @@ from netwright.training.checkpoints import (
 )
 from netwright.training.evaluation import evaluate
 from netwright.training.loop import Step, begin, steps_in_epoch, train
+from netwright.training.precision import choose_device, choose_precision
 from netwright.training.randomness import seed_everything
 from netwright.training.signals import StopRequest, held_signals
 from netwright.training.state import TrainingState
@@ -153,6 +154,7 @@ def carry_out(
         return carry_on(begun, quiet=quiet, examine=examine)
     data = data if data is not None else load_data(recipe)
     _introduce(data, quiet)
+    recipe = _with_chosen_precision(recipe, quiet=quiet)
     seed_everything(recipe.train.seed)
     trained = _build(recipe, data, module)
     if recipe.optimizer.lr == "find":
@@ -179,6 +181,8 @@ def _check_same(recipe: Recipe, begun: Run) -> None:
     asked, kept = (_entries(one) for one in (recipe, begun.recipe))
     if recipe.optimizer.lr == "find":
         kept["optimizer.lr"] = "find"
+    if recipe.train.precision == "auto":
+        kept["train.precision"] = "auto"
     different = [name for name in {**asked, **kept} if asked.get(name) != kept.get(name)]
     if different:
         shown = ", ".join(f"{name} was {kept.get(name)}, now {asked.get(name)}" for name in different[:3])
@@ -614,6 +618,17 @@ def _imports_its_neighbours(path: Path) -> bool:
     return any(
         (path.parent / f"{name}.py").exists() or (path.parent / name).is_dir() for name in names if name
     )
+
+
+def _with_chosen_precision(recipe: Recipe, *, quiet: bool) -> Recipe:
+    """Returns the recipe with the precision that `auto` means on this device: the run keeps it, wherever it goes on."""
+    if recipe.train.precision != "auto":
+        return recipe
+    device = choose_device(recipe.train.device)
+    chosen = choose_precision("auto", device)
+    has = "computes" if chosen == "bf16-mixed" else "does not compute"
+    _say(f"precision {chosen}: this {device.type} device {has} in bfloat16", quiet)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": chosen})})
 
 
 def _with_found_rate(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool) -> Recipe:

@@ -30,7 +30,7 @@ def fit(
         str | None, typer.Option(metavar="N", help="Decides the split, the weights and the order.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="32, bf16-mixed or fp16-mixed.")
+        str | None, typer.Option(metavar="FORMAT", help="32, bf16-mixed, fp16-mixed, or auto.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, mps or xpu.")] = None,
     out: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from itertools import chain
 
 import torch
@@ -13,11 +14,40 @@ from netwright.errors import RecipeError, unknown_name
 PRECISIONS = {"32": None, "bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 
 
+@lru_cache
+def choose_precision(name: str, device: torch.device) -> str:
+    """Returns the precision that is asked for; `auto` is bf16-mixed where the device computes in bfloat16, else 32.
+
+    Without arithmetic of its own for it a device emulates bfloat16, which is slower than float32. Whatever is chosen, weights,
+    gradients and optimizer stay float32. Raises UnknownNameError.
+
+    >>> choose_precision("32", torch.device("cpu"))
+    '32'
+    """
+    if name != "auto":
+        if name not in PRECISIONS:
+            raise unknown_name("precision", name, ["auto", *PRECISIONS])
+        return name
+    return "bf16-mixed" if computes_in_bfloat16(device) else "32"
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Returns whether a device has instructions for products of bfloat16: AVX-512 BF16, AMX, CUDA from 8.0 on, XPU.
+
+    Other processors that may have some (ARM) are taken not to.
+    """
+    if device.type == "cpu":
+        # Private, but the only question that PyTorch answers: there is no public one for processors.
+        asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(bool(getattr(torch.cpu, name, bool)()) for name in asked)
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "xpu" and torch.xpu.is_bf16_supported()
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Returns the context in which the forward pass runs: autocast for the mixed precisions."""
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    dtype = PRECISIONS[precision]
+    dtype = PRECISIONS[choose_precision(precision, device)]
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
@@ -28,7 +58,7 @@ def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler | 
 
     The gradients of float16 underflow below 6e-8 without one (Micikevicius et al. 2018, section 3.2).
     """
-    if precision != "fp16-mixed":
+    if choose_precision(precision, device) != "fp16-mixed":
         return None
     return torch.amp.GradScaler(device.type)
 

@@ -1,0 +1,323 @@
+"""One contestant in a process of its own: `python contestants.py NAME NETWORK BATCH EPOCHS FOLDER` prints one line of JSON.
+
+Each is written as its own documentation shows it, with its defaults: progress, logs and checkpoints as they come. All get the
+prepared tensors in memory, but for the tutorial loop, which decodes and prepares one image at a time as tutorials do, and
+netwright, which reads the files itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import torch
+import work
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+warnings.filterwarnings("ignore")
+
+
+class Clock:
+    """Seconds of training with validation; reading data and building the network are left out."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self.began
+
+
+def in_memory() -> tuple[TensorDataset, TensorDataset]:
+    images, labels = work.tensors("train")
+    return (
+        TensorDataset(images[work.TRAIN], labels[work.TRAIN]),
+        TensorDataset(images[work.VALIDATION], labels[work.VALIDATION]),
+    )
+
+
+def plain_loop(network: nn.Module, train: DataLoader, validation: DataLoader, epochs: int) -> None:
+    optimizer, criterion = torch.optim.Adam(network.parameters(), lr=work.RATE), nn.CrossEntropyLoss()
+    for epoch in range(epochs):
+        network.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            loss = criterion(network(x), y)
+            loss.backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            right = sum((network(x).argmax(1) == y).sum().item() for x, y in validation)
+        print(epoch, right / len(validation.dataset))
+
+
+def tutorial(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from torchvision import datasets, transforms
+
+    raw = folder / "MNIST" / "raw"  # where torchvision looks; the files are the ones that all others read
+    if not raw.exists():
+        raw.mkdir(parents=True)
+        for packed in work.folder().glob("*.gz"):
+            (raw / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize((work.MEAN,), (work.STD,))])
+    whole = datasets.MNIST(folder, train=True, transform=prepare)
+    train = DataLoader(Subset(whole, range(54_000)), batch_size=batch, shuffle=True)
+    validation = DataLoader(Subset(whole, range(54_000, 60_000)), batch_size=batch)
+    network = work.NETWORKS[name]()
+    with clock:
+        plain_loop(network, train, validation, epochs)
+    return work.accuracy(network)
+
+
+def loader(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    train, validation = in_memory()
+    network = work.NETWORKS[name]()
+    loaders = DataLoader(train, batch_size=batch, shuffle=True), DataLoader(validation, batch_size=batch)
+    with clock:
+        plain_loop(network, *loaders, epochs)
+    return work.accuracy(network)
+
+
+def whole_tensors(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    train, validation = in_memory()
+    (x_train, y_train), (x_held, y_held) = train.tensors, validation.tensors
+    network = work.NETWORKS[name]()
+    optimizer, criterion = torch.optim.Adam(network.parameters(), lr=work.RATE), nn.CrossEntropyLoss()
+    with clock:
+        for epoch in range(epochs):
+            network.train()
+            for rows in torch.randperm(len(x_train)).split(batch):
+                optimizer.zero_grad()
+                loss = criterion(network(x_train[rows]), y_train[rows])
+                loss.backward()
+                optimizer.step()
+            network.eval()
+            with torch.no_grad():
+                print(epoch, (network(x_held).argmax(1) == y_held).float().mean().item())
+    return work.accuracy(network)
+
+
+def lightning(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    import lightning as L
+
+    class Classifier(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = work.NETWORKS[name]()
+
+        def training_step(self, batch, index):
+            x, y = batch
+            loss = F.cross_entropy(self.network(x), y)
+            self.log("train_loss", loss)
+            return loss
+
+        def validation_step(self, batch, index):
+            x, y = batch
+            outputs = self.network(x)
+            self.log("val_loss", F.cross_entropy(outputs, y))
+            self.log("val_accuracy", (outputs.argmax(1) == y).float().mean())
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=work.RATE)
+
+    train, validation = in_memory()
+    model = Classifier()
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu" if not torch.cuda.is_available() else "auto",
+        default_root_dir=folder,
+    )
+    with clock:
+        trainer.fit(
+            model,
+            DataLoader(train, batch_size=batch, shuffle=True),
+            DataLoader(validation, batch_size=batch),
+        )
+    return work.accuracy(model.network.cpu())
+
+
+def fabric(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from lightning.fabric import Fabric
+
+    tool = Fabric(accelerator="cpu" if not torch.cuda.is_available() else "auto")
+    train, validation = in_memory()
+    network = work.NETWORKS[name]()
+    with clock:
+        model, optimizer = tool.setup(network, torch.optim.Adam(network.parameters(), lr=work.RATE))
+        loaders = tool.setup_dataloaders(
+            DataLoader(train, batch_size=batch, shuffle=True), DataLoader(validation, batch_size=batch)
+        )
+        _handed_over(model, optimizer, loaders, epochs, tool.backward)
+    return work.accuracy(network.cpu())
+
+
+def accelerate(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from accelerate import Accelerator
+
+    tool = Accelerator(cpu=not torch.cuda.is_available())
+    train, validation = in_memory()
+    network = work.NETWORKS[name]()
+    with clock:
+        model, optimizer, *loaders = tool.prepare(
+            network,
+            torch.optim.Adam(network.parameters(), lr=work.RATE),
+            DataLoader(train, batch_size=batch, shuffle=True),
+            DataLoader(validation, batch_size=batch),
+        )
+        _handed_over(model, optimizer, loaders, epochs, tool.backward)
+    return work.accuracy(tool.unwrap_model(model).cpu())
+
+
+def _handed_over(model, optimizer, loaders, epochs: int, backward: Callable[..., None]) -> None:
+    """The loop by hand around what Fabric or Accelerate prepared."""
+    criterion, (train, validation) = nn.CrossEntropyLoss(), loaders
+    for epoch in range(epochs):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            backward(criterion(model(x), y))
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            right = sum((model(x).argmax(1) == y).sum().item() for x, y in validation)
+        print(epoch, right / 6_000)
+
+
+def ignite(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
+    from ignite.metrics import Accuracy, Loss
+
+    train, validation = in_memory()
+    network, criterion = work.NETWORKS[name](), nn.CrossEntropyLoss()
+    trainer = create_supervised_trainer(
+        network, torch.optim.Adam(network.parameters(), lr=work.RATE), criterion
+    )
+    evaluator = create_supervised_evaluator(network, {"accuracy": Accuracy(), "loss": Loss(criterion)})
+    held = DataLoader(validation, batch_size=batch)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def validate(engine):
+        print(engine.state.epoch, evaluator.run(held).metrics)
+
+    with clock:
+        trainer.run(DataLoader(train, batch_size=batch, shuffle=True), max_epochs=epochs)
+    return work.accuracy(network)
+
+
+def skorch(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from skorch import NeuralNetClassifier
+    from skorch.helper import predefined_split
+
+    train, validation = in_memory()
+    net = NeuralNetClassifier(
+        work.NETWORKS[name], criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=work.RATE,
+        batch_size=batch, max_epochs=epochs, iterator_train__shuffle=True, train_split=predefined_split(validation),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )  # fmt: skip
+    with clock:
+        net.fit(*train.tensors)
+    return work.accuracy(net.module_.cpu())
+
+
+def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+    from keras import layers
+
+    train, validation = in_memory()
+    built = {
+        "mlp": [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10)],
+        "cnn": [
+            layers.Conv2D(16, 3, padding="same", activation="relu", data_format="channels_first"),
+            layers.MaxPooling2D(data_format="channels_first"),
+            layers.Conv2D(32, 3, padding="same", activation="relu", data_format="channels_first"),
+            layers.MaxPooling2D(data_format="channels_first"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ],
+    }
+    model = keras.Sequential([keras.Input((1, 28, 28)), *built[name]])
+    model.compile(
+        optimizer=keras.optimizers.Adam(work.RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    arrays = [tensor.numpy() for tensor in (*train.tensors, *validation.tensors)]
+    with clock:
+        model.fit(*arrays[:2], batch_size=batch, epochs=epochs, validation_data=tuple(arrays[2:]))
+    images, labels = work.tensors("t10k")
+    return float(
+        model.evaluate(images.numpy(), labels.numpy(), batch_size=2_000, return_dict=True)["accuracy"]
+    )
+
+
+def fastai(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    from fastai.basics import DataLoaders, Learner
+    from fastai.metrics import accuracy
+
+    train, validation = in_memory()
+    loaders = DataLoaders.from_dsets(
+        train, validation, bs=batch, device=torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
+    network = work.NETWORKS[name]()
+    learner = Learner(loaders, network, loss_func=nn.CrossEntropyLoss(), metrics=accuracy, path=folder)
+    with clock:
+        learner.fit(epochs, work.RATE)
+    return work.accuracy(network.cpu())
+
+
+def netwright(name: str, batch: int, epochs: int, folder: Path, clock: Clock, precision: str = "32") -> float:
+    from netwright.fitting import carry_out
+    from netwright.recipe import Recipe
+
+    entries = {
+        "data.source": "mnist",
+        "network.name": f"{Path(__file__).with_name('work.py')}:{work.NETWORKS[name].__name__}",
+        "optimizer.name": "adam",
+        "optimizer.lr": work.RATE,
+        "data.batch": batch,
+        "train.epochs": epochs,
+        "train.precision": precision,
+        "checkpoint.keep": "last",
+    }
+    run = carry_out(Recipe.build(entries), out=folder / f"run-{time.time_ns()}")
+    clock.seconds = run.result["seconds"]  # from the first step on, validation, log and checkpoints with it
+    return float(run.result["test"]["accuracy"])
+
+
+def netwright_auto(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    return netwright(name, batch, epochs, folder, clock, precision="auto")
+
+
+CONTESTANTS = {
+    function.__name__: function
+    for function in (
+        tutorial, loader, whole_tensors, ignite, fabric, accelerate, skorch, fastai, lightning, keras, netwright, netwright_auto,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    contestant, name, batch, epochs, folder = sys.argv[1:]
+    torch.manual_seed(0)
+    clock = Clock()
+    with redirect_stdout(sys.stderr):
+        score = CONTESTANTS[contestant](name, int(batch), int(epochs), Path(folder), clock)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"epoch": clock.seconds / int(epochs), "accuracy": score, "peak": peak}))
+
+
+if __name__ == "__main__":
+    main()
