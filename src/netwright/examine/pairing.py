@@ -179,25 +179,36 @@ def scores(features: Tensor, targets: Tensor) -> tuple[float, float, float]:
     if not features.shape[1]:
         return (0.0, 0.0, 0.0)
     features = features.clamp(-10, 10)
-    far = torch.cdist(features, features).square()
-    scale = far[far > 0].median() if bool((far > 0).any()) else torch.tensor(1.0)
-    near = torch.zeros_like(far)
-    order = far.clone().fill_diagonal_(math.inf).topk(min(NEIGHBOURS, rows - 1), largest=False).indices
-    near.scatter_(1, order, 1.0)
-    likenesses = torch.stack([torch.exp(-far / scale), near + near.T, features @ features.T])
-    likenesses = likenesses - likenesses.mean(1, keepdim=True)
-    likenesses = (likenesses - likenesses.mean(2, keepdim=True)).reshape(3, -1)
+    # In few tables of (rows, rows), used again: what is made and dropped 60 times stays as holes in memory.
+    likenesses = torch.empty(3, rows, rows)
+    far, near, linear = likenesses
+    torch.mm(features, features.T, out=linear)
+    sizes = linear.diagonal().clone()
+    torch.sub(sizes[:, None] + sizes[None], linear, alpha=2, out=far).clamp_min_(0)
+    order = far.fill_diagonal_(math.inf).topk(min(NEIGHBOURS, rows - 1), largest=False).indices
+    far.fill_diagonal_(0)
+    some = far.view(-1)[:: 1 + rows * rows // 50_000]
+    scale = some[some > 0].median() if bool((some > 0).any()) else torch.tensor(1.0)
+    far.div_(-scale).exp_()
+    near.zero_().scatter_(1, order, 1.0)
+    near += near.T.clone()
+    likenesses -= likenesses.mean(1, keepdim=True)
+    likenesses -= likenesses.mean(2, keepdim=True)
+    likenesses = likenesses.reshape(3, -1)
     if len(torch.unique(targets)) <= max(2, min(100, rows // 4)):
         alike = (targets[:, None] == targets[None]).float()
     else:
         ranks = targets.argsort().argsort().float() / rows
-        alike = torch.exp(-((ranks[:, None] - ranks[None]) ** 2) / 0.05)
+        alike = (ranks[:, None] - ranks[None]).square_().div_(-0.05).exp_()
     own = torch.Generator().manual_seed(1)
     real = likenesses @ alike.reshape(-1)
     drawn = []
+    turned, both = torch.empty_like(alike), torch.empty_like(alike)
     for _ in range(PERMUTATIONS):
         mixed = torch.randperm(rows, generator=own)
-        drawn.append(likenesses @ alike[mixed][:, mixed].reshape(-1))
+        torch.index_select(alike, 0, mixed, out=turned)
+        torch.index_select(turned, 1, mixed, out=both)
+        drawn.append(likenesses @ both.reshape(-1))
     spread, centre = torch.std_mean(torch.stack(drawn).double(), 0)
-    kernel, neighbours, linear = ((real.double() - centre) / spread.clamp_min(1e-12)).tolist()
-    return kernel, neighbours, linear
+    kernel, neighbours, straight = ((real.double() - centre) / spread.clamp_min(1e-12)).tolist()
+    return kernel, neighbours, straight
