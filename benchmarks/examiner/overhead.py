@@ -2,6 +2,7 @@
 
     python benchmarks/examiner/overhead.py                      the three networks, 2,000 steps, three rounds
     python benchmarks/examiner/overhead.py mlp --rounds 7
+    python benchmarks/examiner/overhead.py mlp --pairs 10       both loops in one process, ten times in turn: less noise
 
 Printed for each network, as medians (least to most) over the rounds: milliseconds of a step without the examiner; time of
 the whole loop with it over without it, by the clock and by the processor (which other programs disturb less); the same for
@@ -54,13 +55,13 @@ def build(name: str):
     return Classifier(), torch.randn(16, 64, 128), torch.randint(0, 10, (16,))
 
 
-def child(name: str, examined: bool, steps: int) -> None:
+def loop(name: str, examined: bool, steps: int) -> dict:
+    """Returns what a loop of so many steps took, and what was found."""
     import torch
     from torch import nn
 
     import netwright
 
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     with netwright.examine() if examined else contextlib.nullcontext() as findings:
         network, inputs, labels = build(name)
@@ -76,10 +77,23 @@ def child(name: str, examined: bool, steps: int) -> None:
             optimizer.step()
         ended, busy = time.perf_counter(), time.process_time() - busy
     told = [finding.code for finding in findings] if findings is not None else []
-    print(json.dumps({
+    return {
         "all": ended - began, "late": ended - middle, "busy": busy, "found": told,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    }))  # fmt: skip
+    }  # fmt: skip
+
+
+def pairs(name: str, count: int, steps: int) -> str:
+    """Returns the ratios of `count` pairs of loops in this process, examined over plain, after one pair that is not counted."""
+    import torch
+
+    torch.set_num_threads(1)
+    ratios, plain = [], []
+    for number in range(count + 1):
+        took = {how: loop(name, how, steps)["all"] for how in ((False, True), (True, False))[number % 2]}
+        ratios.append(took[True] / took[False])
+        plain.append(1000 * took[False] / steps)
+    return f"| {name} | {spread(plain[1:], '.2f')} | {spread(ratios[1:])} |"
 
 
 def run(name: str, examined: bool, steps: int) -> dict:
@@ -115,11 +129,22 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument(
+        "--pairs", type=int, default=0, help="so many pairs in one process, in place of rounds"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--examined", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.child:
-        child(told.networks[0], told.examined, told.steps)
+        import torch
+
+        torch.set_num_threads(1)
+        print(json.dumps(loop(told.networks[0], told.examined, told.steps)))
+        return
+    if told.pairs:
+        print("| in one process | ms a step without | whole loop |\n|---|---|---|")
+        for name in told.networks or NETWORKS:
+            print(pairs(name, told.pairs, told.steps), flush=True)
         return
     print("| | ms a step without | whole loop | its processor time | second half | peak memory |")
     print("|---|---|---|---|---|---|")
@@ -128,10 +153,10 @@ def main() -> None:
         for number in range(told.rounds):
             for examined in (False, True) if number % 2 == 0 else (True, False):
                 (watched if examined else without).append(run(name, examined, told.steps))
-        pairs = list(zip(watched, without))
+        turns = list(zip(watched, without))
         print(
             f"| {name} | {spread([1000 * entry['all'] / told.steps for entry in without], '.2f')} | "
-            + " | ".join(spread([one[key] / other[key] for one, other in pairs]) for key in ("all", "busy", "late", "memory"))
+            + " | ".join(spread([one[key] / other[key] for one, other in turns]) for key in ("all", "busy", "late", "memory"))
             + " |",
             flush=True,
         )  # fmt: skip
