@@ -36,7 +36,8 @@ def plain(tensor: Any) -> Tensor | None:
         or _wrapped(tensor)
     ):
         return None
-    return tensor.detach()
+    values = tensor.detach()
+    return values.resolve_neg() if values.is_neg() else values
 
 
 def sample(tensor: Tensor, count: int = SAMPLE) -> Tensor:
@@ -305,14 +306,17 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
         record.identical = bool((values == values[:1]).all())
     table = values if images else values.reshape(-1, record.features)
     wide = -(-record.features // WIDTH)
-    table = table[
-        :: max(1, table.numel() // wide // SAMPLE), ::wide
-    ]  # whole examples, at most so many values
+    table = table[:: max(1, table.numel() // wide // SAMPLE), ::wide]
     # A row for each feature: NumPy reduces rows many times faster than columns.
     columns = table.transpose(0, 1).reshape(table.shape[1], -1)
     if columns.numel() > SAMPLE:
         columns = columns[:, :: _stride(columns.shape[1], max(1, SAMPLE // len(columns)))]
-    rows = columns.float().cpu().contiguous().numpy()
+    with numpy.errstate(all="ignore"):
+        _measure_rows_of_features(record, columns.float().cpu().contiguous().numpy())
+    return True
+
+
+def _measure_rows_of_features(record: Intake, rows: Any) -> None:
     low, high, size = rows.min(1), rows.max(1), numpy.abs(rows)
     record.low, record.high = low.tolist(), high.tolist()
     record.mean, record.std = rows.mean(1).tolist(), rows.std(1).tolist()
@@ -327,7 +331,6 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
         steps = rows * 65_025
         whole = steps.round()
         record.twice = bool(numpy.abs(steps - whole).max() < 0.02 and (whole % 255 != 0).any())
-    return True
 
 
 def underflow(gradients: list[Tensor]) -> tuple[float, float, int]:
