@@ -3,6 +3,7 @@
     python benchmarks/examiner/overhead.py                      the three networks, 2,000 steps, three rounds
     python benchmarks/examiner/overhead.py mlp --rounds 7
     python benchmarks/examiner/overhead.py mlp --pairs 10       both loops in one process, ten times in turn: less noise
+    python benchmarks/examiner/overhead.py --within             what the examiner's own work takes, by its own clock
 
 Printed for each network, as medians (least to most) over the rounds: milliseconds of a step without the examiner; time of
 the whole loop with it over without it, by the clock and by the processor (which other programs disturb less); the same for
@@ -96,6 +97,31 @@ def pairs(name: str, count: int, steps: int) -> str:
     return f"| {name} | {spread(plain[1:], '.2f')} | {spread(ratios[1:])} |"
 
 
+def within(name: str, steps: int) -> str:
+    """Returns the milliseconds that the examiner's own calls take in a loop, in all and in its first twenty steps."""
+    import torch
+
+    from netwright.examine.observer import SAMPLED_STEPS, Observer
+
+    torch.set_num_threads(1)
+    spent: dict[str, float] = {}
+    new_lap, finish = Observer._new_lap, Observer.finish
+
+    def lap(self: Observer, count: int) -> None:
+        new_lap(self, count)
+        if count >= SAMPLED_STEPS and "early" not in spent:
+            spent["early"] = self._spent
+
+    def finished(self: Observer, *given: object) -> object:
+        spent["all"] = self._spent
+        return finish(self, *given)
+
+    Observer._new_lap, Observer.finish = lap, finished
+    took = loop(name, True, steps)["all"]
+    share = 100 * spent["all"] / (took - spent["all"])
+    return f"| {name} | {steps} | {1000 * spent['early']:.0f} | {1000 * spent['all']:.0f} | {share:.2f} % |"
+
+
 def run(name: str, examined: bool, steps: int) -> dict:
     command = [sys.executable, __file__, name, "--child", "--steps", str(steps), *(["--examined"] * examined)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -132,6 +158,9 @@ def main() -> None:
     parser.add_argument(
         "--pairs", type=int, default=0, help="so many pairs in one process, in place of rounds"
     )
+    parser.add_argument(
+        "--within", action="store_true", help="by the examiner's own clock, in place of rounds"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--examined", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
@@ -140,6 +169,13 @@ def main() -> None:
 
         torch.set_num_threads(1)
         print(json.dumps(loop(told.networks[0], told.examined, told.steps)))
+        return
+    if told.within:
+        print(
+            "| by its own clock | steps | ms in the first 20 | ms in all | over the rest of the loop |\n|---|---|---|---|---|"
+        )
+        for name in told.networks or NETWORKS:
+            print(within(name, told.steps), flush=True)
         return
     if told.pairs:
         print("| in one process | ms a step without | whole loop |\n|---|---|---|")

@@ -31,6 +31,7 @@ TITLES = {
     "fastai": "fastai",
     "lightning": "Lightning",
     "keras": "Keras (torch)",
+    "netwright_loop": "netwright.train, a loop",
     "netwright": "netwright fit, everything on",
     "netwright_auto": "netwright fit --precision auto",
 }

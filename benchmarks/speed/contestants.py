@@ -109,6 +109,20 @@ def whole_tensors(name: str, batch: int, epochs: int, folder: Path, clock: Clock
     return work.accuracy(network)
 
 
+def netwright_loop(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
+    import netwright as nw
+    from netwright.training.evaluation import evaluate
+
+    data = nw.load("mnist", validation=6_000)
+    network = work.NETWORKS[name]()
+    steps = nw.train(network, data.train, epochs=epochs, batch=batch, lr=work.RATE)
+    with clock:
+        for step in steps:
+            if step.ends_epoch:
+                print(evaluate(network, data.validation, nn.CrossEntropyLoss()))
+    return work.accuracy(network.cpu())
+
+
 def lightning(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     import lightning as L
 
@@ -304,7 +318,7 @@ def netwright_auto(name: str, batch: int, epochs: int, folder: Path, clock: Cloc
 CONTESTANTS = {
     function.__name__: function
     for function in (
-        tutorial, loader, whole_tensors, ignite, fabric, accelerate, skorch, fastai, lightning, keras, netwright, netwright_auto,
+        tutorial, loader, whole_tensors, ignite, fabric, accelerate, skorch, fastai, lightning, keras, netwright_loop, netwright, netwright_auto,
     )
 }  # fmt: skip
 

@@ -291,3 +291,17 @@ def test_the_trace_takes_no_optimizer_for_an_update_by_hand() -> None:
                 (net(INPUTS).argmax(1) == LABELS).float().mean()
             net.train()
     assert not list(findings.observation.of_kind("manual_update"))
+
+
+def test_a_long_run_without_an_optimizer_is_not_looked_at_for_ever() -> None:
+    weight, inputs = torch.zeros(3, 1, requires_grad=True), torch.randn(16, 3)
+    with examine() as findings:
+        for _ in range(400):
+            (inputs @ weight - 1).square().mean().backward()
+            with torch.no_grad():
+                weight -= 0.01 * weight.grad
+                weight.grad = None
+    observation = findings.observation
+    assert observation.backward_count == 400
+    assert 0 < len(observation.glances) <= 40
+    assert torch._C._len_torch_function_stack() == 0

@@ -317,6 +317,7 @@ def measure_intake(record: Intake, data: Tensor, call: str) -> bool:
 
 
 def _measure_rows_of_features(record: Intake, rows: Any) -> None:
+    """Fills in what there is to say of each feature; `rows` (features, values) float32."""
     low, high, size = rows.min(1), rows.max(1), numpy.abs(rows)
     record.low, record.high = low.tolist(), high.tolist()
     record.mean, record.std = rows.mean(1).tolist(), rows.std(1).tolist()
@@ -642,7 +643,8 @@ def _measure_classes(record: Loss, prediction: Tensor, target: Tensor | None) ->
     if target is None or target.is_floating_point() or target.dtype.is_complex or target.dtype == torch.bool:
         return
     every = target.reshape(-1).cpu().numpy()
-    ids = every[every != record.options.get("ignore_index", -100)]
+    counted = every != record.options.get("ignore_index", -100)
+    ids = every[counted]
     record.ignored = 1.0 - len(ids) / max(1, len(every))
     record.labels = every[:256].tolist()
     if not len(ids):
@@ -653,10 +655,9 @@ def _measure_classes(record: Loss, prediction: Tensor, target: Tensor | None) ->
     if classes <= 1000:
         record.histogram = numpy.bincount(ids, minlength=classes).tolist()
     if len(every) == len(rows):
-        head = every[: len(some)]
-        (valid,) = numpy.nonzero(head != record.options.get("ignore_index", -100))
+        (valid,) = numpy.nonzero(counted[: len(some)])
         if len(valid):
-            record.true_floor_share = numpy.count_nonzero(some[valid, head[valid]] == floor) / len(valid)
+            record.true_floor_share = numpy.count_nonzero(some[valid, every[valid]] == floor) / len(valid)
 
 
 def _ends(values: Any) -> tuple[float, float]:

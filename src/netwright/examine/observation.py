@@ -18,7 +18,7 @@ Which record answers which question:
 | which examples are trained on and evaluated on, what the loaders give | `trained`, `passes`, `batches` |
 | the loss over the whole run | `curve`: [step, value] of every backward on a CPU, of sampled ones elsewhere |
 | steps between samples whose loss stood out | `spikes`: [step, loss, norm of the gradient], at most 32 |
-| the gradient between samples | `glances`: [step, norm] of idle steps to the 100th; `outliers`: steps whose norm stood out |
+| the gradient between samples | `glances`: [step, norm] of idle backwards to the 100th, and of spikes; `outliers`: steps whose norm stood out |
 | the first number that is not finite | `births` |
 | how the program ended | `crash`, `ended` |
 

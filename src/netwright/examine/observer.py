@@ -92,7 +92,7 @@ DEEP_EVALUATIONS = 3  # per place that begins one
 DEEP_EVALUATION_BATCHES = 3
 MOST_EXAMPLES = 20_000
 MOST_SPIKES = 32
-GLANCE = 4  # of the idle steps to the hundredth, one in so many has its gradient measured
+GLANCE = 4  # of the idle backwards to the hundredth, one in so many has its gradient measured
 MOST_RENEWALS = 4  # times that new parameters in a running training are followed for three steps
 MOST_ALIVE = 4  # graphs of steps that are over, before it is asked who keeps them
 MOST_INTAKES = 60  # of one layer
@@ -473,8 +473,7 @@ class Observer:
                     self.guard(self.streams.seed_inside, args)
                 return original(*args, **kwargs)
             counts = self.observation.counts
-            if self.trace.standing and not self.trace.wanted:
-                self.trace.stand(False)  # a backward, itself a call that it saw, ended the watching
+            self.trace.settle()
             if kind == "zero_grad" and self.streams._ready:
                 self.streams.cleared()
             if self.level == IDLE and counts.get(kind, 0) >= MOST_IDLE_EVENTS:
@@ -669,8 +668,7 @@ class Observer:
         self._glance = None
         grads = [entry.grad for _, entry in self._trainable() if entry.grad is not None]
         norm = math.sqrt(sum(size * size for size in measure.norms(grads)))
-        if step < 100:
-            self.observation.glances.append((step, norm))
+        self.observation.glances.append((step, norm))
         if not math.isfinite(norm):
             return
         if stands_out:
@@ -757,9 +755,9 @@ class Observer:
                     curve.append((step, value))
                 size = abs(value)
                 stands_out = size > 5 * self._usual_loss and len(observation.spikes) < MOST_SPIKES
-                if self.level == IDLE and (
-                    stands_out or step < SAMPLED_STEPS or (step < 100 and step % GLANCE == 0)
-                ):
+                count = observation.backward_count  # not steps: a program without an optimizer makes none
+                due = count < SAMPLED_STEPS or (count < 100 and count % GLANCE == 0)
+                if self.level == IDLE and (due or stands_out):
                     self._glance = (step, value, stands_out)
                     if self._edged and node is not None:
                         self.guard(self._read_edges, loss)
@@ -1399,8 +1397,7 @@ class Observer:
     def _around_no_grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def __enter__(context: Any) -> Any:
             if self.recording and not _compiling():
-                if self.trace.standing and not self.trace.wanted:
-                    self.trace.stand(False)
+                self.trace.settle()
                 frame: Any = sys._getframe(1)
                 if (
                     frame.f_code.co_name == "decorate_context"

@@ -181,10 +181,10 @@ def scores(features: Tensor, targets: Tensor) -> tuple[float, float, float]:
     features = features.clamp(-10, 10)
     # In few tables of (rows, rows), used again: what is made and dropped 60 times stays as holes in memory.
     likenesses = torch.empty(3, rows, rows)
-    far, near, linear = likenesses
-    torch.mm(features, features.T, out=linear)
-    sizes = linear.diagonal().clone()
-    torch.sub(sizes[:, None] + sizes[None], linear, alpha=2, out=far).clamp_min_(0)
+    far, near, products = likenesses
+    torch.mm(features, features.T, out=products)
+    sizes = products.diagonal().clone()
+    torch.sub(sizes[:, None] + sizes[None], products, alpha=2, out=far).clamp_min_(0)
     order = far.fill_diagonal_(math.inf).topk(min(NEIGHBOURS, rows - 1), largest=False).indices
     far.fill_diagonal_(0)
     some = far.view(-1)[:: 1 + rows * rows // 50_000]
@@ -210,5 +210,5 @@ def scores(features: Tensor, targets: Tensor) -> tuple[float, float, float]:
         torch.index_select(turned, 1, mixed, out=both)
         drawn.append(likenesses @ both.reshape(-1))
     spread, centre = torch.std_mean(torch.stack(drawn).double(), 0)
-    kernel, neighbours, straight = ((real.double() - centre) / spread.clamp_min(1e-12)).tolist()
-    return kernel, neighbours, straight
+    kernel, neighbours, linear = ((real.double() - centre) / spread.clamp_min(1e-12)).tolist()
+    return kernel, neighbours, linear

@@ -213,6 +213,10 @@ class Trace(TorchFunctionMode):
             else:
                 _remove(self)
 
+    def settle(self) -> None:
+        """Does what `stand` was told while a call was under way: a backward, itself a call that it saw, may end the watching."""
+        self.stand(self.wanted)
+
     def new_lap(self) -> None:
         """Begins to count anew, after an optimizer's step."""
         self.lap_ops = self.lap_measured = 0

@@ -32,7 +32,8 @@ RULE = Rule(
     limits="Follows the batch from a data loader with PyTorch's own collate function, from a random choice of examples, or where "
     "there is one target for each example and sizes tell the dimensions apart; silent where none of this is certain (time and "
     "batch of the same size). Does not judge batch norm, contrastive losses, matrix products over the batch (graphs, bags), "
-    "weights of the examples (one number for each), or attention over sequences of length 1. Attention over a batch that the program itself moved there is a warning.",
+    "weights of the examples (one number for each), or attention over sequences of length 1. Attention over a batch that the "
+    "program itself moved there is a warning.",
     explains=frozenset({"NW205", "NW512", "NW502"}),
 )
 
