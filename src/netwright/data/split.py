@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from netwright.data.order import epoch_order
 from netwright.data.preparation import Preparation
 
 # Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
@@ -65,6 +66,10 @@ class Split:
             indices = torch.as_tensor(indices).to(self.device)
             inputs, targets = self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
         return self.preparation.prepare_fresh(inputs), targets
+
+    def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments."""
+        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0
@@ -137,6 +142,10 @@ class DatasetSplit:
         indices = torch.as_tensor(indices)
         inputs = torch.stack([self.dataset[int(index)] for index in indices.tolist()])
         return self.preparation.prepare_fresh(inputs.to(self.device)), self.targets[indices.to(self.device)]
+
+    def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch of training, from batch `start` on."""
+        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0

@@ -21,6 +21,10 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
+    def epoch(
+        self, batch: int, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]: ...
+
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]: ...

@@ -115,7 +115,7 @@ def steps_in_epoch(data: Data, *, batch: int, accumulate: int) -> int:
     """
     if not hasattr(data, "__len__"):
         raise DataError("the data has no length: give a data set, or a loader whose len() is known")
-    batches = -(-len(data) // batch) if hasattr(data, "batches") else len(data)  # type: ignore[arg-type]
+    batches = -(-len(data) // batch) if hasattr(data, "epoch") else len(data)  # type: ignore[arg-type]
     if batches == 0:
         raise DataError("there is nothing to train on: the training part holds no example")
     return -(-batches // accumulate)
@@ -241,11 +241,8 @@ def _groups(
     """Yields the batches of each step of the present epoch, from where the state stands, and whether it is the last."""
     total = steps_in_epoch(data, batch=batch, accumulate=size)
     done = state.batches // size
-    if hasattr(data, "batches"):
-        from netwright.data import epoch_order
-
-        order = epoch_order(len(data), seed=state.seed, epoch=state.epoch)  # type: ignore[arg-type]
-        batches = data.batches(batch, order=order, start=state.batches)
+    if hasattr(data, "epoch"):
+        batches = data.epoch(batch, seed=state.seed, epoch=state.epoch, start=state.batches)
     else:
         # A loader of the user's cannot jump: what was consumed is read again and passed over.
         batches = islice(iter(data), state.batches, None)
