@@ -34,7 +34,38 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
 def test_a_named_set_has_defaults_that_anything_said_overrides() -> None:
     assert Recipe.build({"data.source": "digits"}).train.epochs == 30
     assert Recipe.build({"data.source": "digits", "train.epochs": 2}).train.epochs == 2
-    assert Recipe.build({"data.source": "mnist"}).train.epochs == 10
+
+
+def test_the_recipe_of_a_named_set_belongs_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        "network.name": "cnn",
+        "network.channels": [4],
+        "optimizer.name": "adamw",
+        "optimizer.weight_decay": 0.1,
+        "schedule.name": "one-cycle",
+        "schedule.max_lr": 0.1,
+        "augment.shift": 2,
+        "train.epochs": 7,
+    }
+    monkeypatch.setitem(Recipe.defaults, "some", wanted)
+    source = {"data.source": "some"}
+    whole = Recipe.build(source)
+    assert (whole.network.name, whole.network.options()) == ("cnn", {"channels": [4]})
+    assert (whole.train.epochs, whole.augment.shift) == (7, 2)
+    assert Recipe.build(source, {"train.epochs": 3}).network.name == "cnn"
+    # Another network, or the same one by name, is the person's own choice of everything.
+    for name in ("mlp", "cnn"):
+        assert Recipe.build(source, {"network.name": name}) == Recipe.build(
+            {"data.source": "other", "network.name": name}
+        ).model_copy(update={"data": whole.data})
+    # Options go with the name that they belong to.
+    other = Recipe.build(source, {"optimizer.name": "sgd", "schedule.name": "constant"})
+    assert other.optimizer.options() == {} and other.schedule.options() == {}
+    assert other.network.options() == {"channels": [4]}
+    assert Recipe.build(source, {"optimizer.lr": 0.5}).optimizer.options() == {"weight_decay": 0.1}
+    assert Recipe.build(source, {"data.overfit": 20}).augment.shift == 0
+    # What a run has kept is what it is, whatever the defaults become.
+    assert Recipe.build(whole.model_dump()) == whole
 
 
 def test_a_network_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 import netwright
 from netwright.architectures.user_file import load_object
+from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
 from netwright.data.images import SUFFIXES, decode_image, list_files, natural_key
@@ -57,6 +58,7 @@ def script(run: Run) -> str:
         "import random\n\nimport numpy as np\nimport torch\nfrom torch import nn",
         *_reading_definitions(data),
         _source(epoch_order),
+        *_augmentation_definitions(recipe),
         *_network_definitions(run, module),
         *_loss_and_optimizer_definitions(recipe),
         *([PUT] if recipe.train.ema is not None else []),
@@ -112,6 +114,16 @@ def _reading_definitions(data: Data) -> list[str]:
     if any("size" in step for step in steps):
         parts.append(_source(stratified_split))
     return parts
+
+
+def _augmentation_definitions(recipe: Recipe) -> list[str]:
+    if not _changes(recipe):
+        return []
+    return [
+        "from torch import Tensor\nfrom torch.nn import functional as F",
+        _source(augmentation_draws),
+        _source(augmented),
+    ]
 
 
 def _with_imports(function: Any, *modules: str) -> str:
@@ -375,6 +387,11 @@ def _training(run: Run, data: Data) -> str:
         "for epoch in range(epochs):",
         "    network.train()",
         "    order = epoch_order(len(train_x), seed=seed, epoch=epoch)",
+        *(
+            ["    draws = augmentation_draws(len(train_x), seed=seed, epoch=epoch)"]
+            if _changes(recipe)
+            else []
+        ),
         "    total = 0.0",
         *indented(_steps(recipe, schedule, data)),
         "    train_loss = total / len(train_x)",
@@ -397,7 +414,17 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     if PRECISIONS[recipe.train.precision] is not None:
         dtype = PRECISIONS[recipe.train.precision]
         forward = [f"with torch.autocast(device.type, dtype={dtype}):", *indented(forward)]
-    batch = ["x, y = prepare(train_x.index_select(0, rows).to(device)), train_y[rows].to(device)", *forward]
+    raw = "train_x.index_select(0, rows).to(device)"
+    if changes := _changes(recipe):
+        settings = {name: repr(value) for name, value in changes.settings().items()}
+        if changes.cutout:
+            # As `netwright.data.split.changed` has it.
+            preparation = data.preparation
+            centred = bool((preparation.mean != 0).any())
+            settings["fill"] = f"mean * {preparation.scale!r}" if centred else "0.0"
+        named = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raw = f"augmented({raw}, draws[rows].to(device), {named})"
+    batch = [f"x, y = prepare({raw}), train_y[rows].to(device)", *forward]
     after = []
     if scaled:
         after.append("scaler.unscale_(optimizer)")
@@ -417,6 +444,10 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     inner = [*batch, weight, "total += value.item() * len(rows)"]
     body = ["optimizer.zero_grad()", "for rows in group.split(batch):", *indented(inner), *after]
     return [f"for group in order.split({accumulate} * batch):", *indented(body)]
+
+
+def _changes(recipe: Recipe) -> Augmentation:
+    return Augmentation.build(recipe.augment.model_dump(exclude_defaults=True))
 
 
 def _targets(recipe: Recipe, data: Data) -> str:

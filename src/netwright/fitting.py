@@ -66,7 +66,7 @@ WRONG_AT_MOST = 24
 
 
 def fit(
-    network: str | nn.Module = "mlp",
+    network: str | nn.Module | None = None,
     data: Any = "digits",
     *,
     out: str | Path | None = None,
@@ -89,7 +89,8 @@ def fit(
     """Trains a network on data, keeps the best weights, tests them, and returns the run.
 
     Args:
-        network: a module of yours, `file.py:Name`, or a registered name with its options as further arguments.
+        network: a module of yours, `file.py:Name`, or a registered name with its options as further arguments;
+            None takes the one that goes with a named data set, else an mlp.
         data: what `netwright.load` returned, or what it takes.
         out: the run's folder (default: a new one under `runs/`). resume: go on there if it was interrupted.
         examine: look for faults, in a trial of a few seconds before and while it trains. force: train even if
@@ -101,7 +102,7 @@ def fit(
             or the disk is full.
     """
     named = {
-        "network.name": network if isinstance(network, str) else FROM_PYTHON,
+        "network.name": FROM_PYTHON if isinstance(network, nn.Module) else network,
         "data.source": data
         if isinstance(data, str)
         else str(data)
@@ -152,7 +153,7 @@ def carry_out(
         begun = Run(out, network=module, data=data)
         _check_same(recipe, begun)
         return carry_on(begun, quiet=quiet, examine=examine)
-    data = data if data is not None else load_data(recipe)
+    data = _augmented(recipe, data if data is not None else load_data(recipe))
     _introduce(data, quiet)
     recipe = _with_chosen_precision(recipe, quiet=quiet)
     seed_everything(recipe.train.seed)
@@ -166,6 +167,10 @@ def carry_out(
     run = _create(recipe, data, out=out, module=module)
     _say(f"{count_parameters(trained):,} parameters, trained on {state.device} in {run.path}", quiet)
     return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+
+
+def _augmented(recipe: Recipe, data: Data) -> Data:
+    return data.with_augmentation(recipe.augment.model_dump(exclude_defaults=True))
 
 
 def _introduce(data: Data, quiet: bool) -> None:
@@ -235,7 +240,7 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
     if saved is None and damaged:
         raise CheckpointError(f"no checkpoint of {run.path} is intact: start the run anew with netwright fit")
     _use_threads_of(run)
-    recipe, data = run.recipe, run.data
+    recipe, data = run.recipe, _augmented(run.recipe, run.data)
     seed_everything(recipe.train.seed)
     state = _begin(recipe, run.untrained_network(), data)
     if saved is not None:

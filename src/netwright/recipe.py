@@ -51,6 +51,15 @@ class DataRecipe(_Section):
     overfit: int | None = Field(None, ge=1)
 
 
+class AugmentRecipe(_Section):
+    flip: bool = False
+    shift: int = Field(0, ge=0)
+    rotate: float = Field(0.0, ge=0, le=180)
+    zoom: float = Field(0.0, ge=0, lt=1)
+    cutout: int = Field(0, ge=0)
+    edge: Literal["black", "reflect"] = "black"
+
+
 class NetworkRecipe(_NamedSection):
     name: str = "mlp"
 
@@ -113,6 +122,7 @@ class Recipe(_Section):
     """
 
     data: DataRecipe = DataRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
     optimizer: OptimizerRecipe = OptimizerRecipe()
@@ -122,7 +132,8 @@ class Recipe(_Section):
     checkpoint: CheckpointRecipe = CheckpointRecipe()
     log: LogRecipe = LogRecipe()
 
-    # What a named data set wants otherwise than the fields above say.
+    # What a named data set wants otherwise than the fields above say. What names a network is a recipe that belongs
+    # together: it is taken where the person names none.
     defaults: ClassVar[dict[str, dict[str, Any]]] = {"digits": {"train.epochs": 30}}
 
     @classmethod
@@ -138,13 +149,32 @@ class Recipe(_Section):
                 section, entry = cls._locate(key)
                 merged.setdefault(section, {})[entry] = value
         source = merged.get("data", {}).get("source")
-        for key, value in cls.defaults.get(str(source), {}).items():
-            section, entry = key.split(".")
-            merged.setdefault(section, {}).setdefault(entry, value)
+        for section, entries in cls._wanted_by(str(source), merged).items():
+            merged[section] = {**entries, **merged.get(section, {})}
         try:
             return cls(**merged)
         except ValidationError as error:
             raise _explained(error) from None
+
+    @classmethod
+    def _wanted_by(cls, source: str, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Returns what a named data set wants, as far as it goes with what is given.
+
+        Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
+        """
+        wanted: dict[str, dict[str, Any]] = {}
+        for key, value in cls.defaults.get(source, {}).items():
+            section, entry = key.split(".")
+            wanted.setdefault(section, {})[entry] = value
+        if "name" in wanted.get("network", {}) and "name" in given.get("network", {}):
+            return {}
+        for section in ("optimizer", "loss", "schedule"):
+            name = given.get(section, {}).get("name")
+            if name is not None and name != wanted.get(section, {}).get("name"):
+                wanted.pop(section, None)
+        if given.get("data", {}).get("overfit") is not None:
+            wanted.pop("augment", None)
+        return wanted
 
     @classmethod
     def _locate(cls, key: str) -> tuple[str, str]:

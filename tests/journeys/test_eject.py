@@ -172,6 +172,14 @@ def test_photos(netwright: Any, script: Any, weights_sha256: Any, photos: Path) 
     same_weights(netwright, script, weights_sha256, "photos", *cnn, "--batch", 8)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"shift": 1, "flip": True}, {"rotate": 10, "zoom": 0.1, "cutout": 3, "edge": "reflect"}]
+)
+def test_changed_images(netwright: Any, script: Any, weights_sha256: Any, changes: dict[str, Any]) -> None:
+    settings = options(*(f"augment.{name}={value}" for name, value in changes.items()))
+    same_weights(netwright, script, weights_sha256, "digits", *SMALL, "--epochs", 2, *settings)
+
+
 @pytest.mark.parametrize("kind", ["classes", "numbers", "pictures"])
 def test_arrays(netwright: Any, script: Any, weights_sha256: Any, folder: Path, kind: str) -> None:
     numbers = np.random.default_rng(0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from netwright.data.augmentation import Augmentation
 from netwright.data.generators import kept_generators
 from netwright.data.preparation import Preparation
 from netwright.data.split import DatasetSplit, Split
@@ -87,6 +89,18 @@ class Data:
             validation=self.validation.to(device),
             test=self.test.to(device),
         )
+
+    def with_augmentation(self, entries: Mapping[str, Any]) -> Data:
+        """Returns the same set whose epochs change their images so (`netwright.data.Augmentation`).
+
+        Raises DataError: the examples are no images, or an entry cannot be.
+        """
+        augmentation = Augmentation.build(entries)
+        if not augmentation:
+            return self
+        augmentation.check_shape(self.input_shape, name=self.name)
+        notes = (*self.notes, f"training images are {augmentation.describe()}, anew in every epoch")
+        return replace(self, train=replace(self.train, augmentation=augmentation), notes=notes)
 
     def describe(self) -> str:
         """Returns a few lines of plain text for the terminal.

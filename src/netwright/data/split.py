@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
 from netwright.data.order import epoch_order
 from netwright.data.preparation import Preparation
 
@@ -23,7 +24,8 @@ class Split:
     """One part of a set, whole in memory.
 
     `inputs` (N, ...) uint8 or float32, raw; `targets` (N,) int64 class ids, or float32 (N,) or (N, D);
-    `names`, where there are files, one for each example.
+    `names`, where there are files, one for each example. `augmentation` is what `epoch` does to images before they
+    are prepared; `batches` leaves them as they are.
 
     >>> from netwright.data import load
     >>> x, y = next(load("digits").train.batches(64))
@@ -35,6 +37,7 @@ class Split:
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
+    augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -57,22 +60,30 @@ class Split:
             preparation=self.preparation.on(device),
         )
 
-    def prepared(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Returns (x, y) of these examples, ready for the network, in memory of their own."""
+    def prepared(self, indices: Tensor | slice, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns (x, y) of these examples, ready for the network, in memory of their own.
+
+        With `draws`, those of an epoch for all examples, the images are changed by the augmentation first.
+        """
         if isinstance(indices, slice):
             inputs, targets = self.inputs[indices].clone(), self.targets[indices].clone()
         else:
             # Not self.inputs[indices]: for uint8 rows that takes 20 times as long (torch 2.13, CPU).
             indices = torch.as_tensor(indices).to(self.device)
             inputs, targets = self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
+        if draws is not None and self.augmentation:
+            inputs = changed(inputs, draws[indices], self.augmentation, self.preparation)
         return self.preparation.prepare_fresh(inputs), targets
 
     def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments."""
-        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start)
+        draws = None
+        if self.augmentation:
+            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
+        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start, draws)
 
     def batches(
-        self, batch: int, order: Tensor | None = None, start: int = 0
+        self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (x, y), prepared, on this part's device; the last batch may be smaller.
 
@@ -88,7 +99,7 @@ class Split:
         step = batch * self._batches_in_chunk(batch)
         done = start * batch
         for begin in range(done - done % step, count if done < count else 0, step):
-            x, y = self._gather(order, slice(begin, min(begin + step, count)))
+            x, y = self._gather(order, slice(begin, min(begin + step, count)), draws)
             if begin < done:  # a resumed epoch: the chunk that was being cut is made again, whole
                 x, y = x[done - begin :], y[done - begin :]
             yield from zip(x.split(batch), y.split(batch), strict=True)
@@ -99,8 +110,8 @@ class Split:
             return 1
         return max(1, CHUNK_BYTES // (batch * row_bytes))
 
-    def _gather(self, order: Tensor | None, chunk: slice) -> tuple[Tensor, Tensor]:
-        return self.prepared(chunk if order is None else order[chunk])
+    def _gather(self, order: Tensor | None, chunk: slice, draws: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.prepared(chunk if order is None else order[chunk], draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +125,7 @@ class DatasetSplit:
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
+    augmentation: Augmentation | None = None
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -145,10 +157,13 @@ class DatasetSplit:
 
     def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batches of one epoch of training, from batch `start` on."""
-        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start)
+        draws = None
+        if self.augmentation:
+            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
+        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start, draws)
 
     def batches(
-        self, batch: int, order: Tensor | None = None, start: int = 0
+        self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (x, y) as Split.batches does.
 
@@ -166,6 +181,17 @@ class DatasetSplit:
         loader = DataLoader(
             self.dataset, batch, sampler=rest.tolist(), num_workers=self.workers, generator=generator
         )
-        targets = self.targets[rest.to(self.device)].split(batch)
-        for inputs, y in zip(loader, targets, strict=True):
-            yield self.preparation.prepare_fresh(inputs.to(self.device)), y
+        indices = rest.split(batch)
+        for inputs, rows in zip(loader, indices, strict=True):
+            inputs = inputs.to(self.device)
+            if draws is not None and self.augmentation:
+                inputs = changed(inputs, draws[rows.to(self.device)], self.augmentation, self.preparation)
+            yield self.preparation.prepare_fresh(inputs), self.targets[rows.to(self.device)]
+
+
+def changed(raw: Tensor, draws: Tensor, augmentation: Augmentation, preparation: Preparation) -> Tensor:
+    """Returns raw images (N, C, H, W) after the augmentation; holes get the mean colour of the training part."""
+    settings = augmentation.settings()
+    if augmentation.cutout:
+        settings["fill"] = preparation.mean * preparation.scale
+    return augmented(raw, draws, **settings)

@@ -1,0 +1,162 @@
+"""Changed images: each change against slices and rotations written by hand; draws that depend on the example alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from netwright.data import load
+from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
+from netwright.errors import DataError, UnknownNameError
+
+COUNT, CHANNELS, HEIGHT, WIDTH = 40, 3, 9, 12
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(1, 256, (COUNT, CHANNELS, HEIGHT, WIDTH), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def draws() -> torch.Tensor:
+    return augmentation_draws(COUNT, seed=1, epoch=2)
+
+
+def test_draws_are_uniform_and_differ_between_epochs_and_seeds() -> None:
+    many = augmentation_draws(50_000, seed=0, epoch=0)
+    assert many.min() >= 0 and many.max() < 1
+    assert torch.allclose(many.mean(0), torch.full((8,), 0.5), atol=0.01)
+    assert torch.corrcoef(many.T).fill_diagonal_(0).abs().max() < 0.02
+    others = [augmentation_draws(100, seed=seed, epoch=epoch) for seed in range(3) for epoch in range(3)]
+    for index, one in enumerate(others):
+        assert all(not torch.equal(one, other) for other in others[index + 1 :])
+    assert torch.equal(augmentation_draws(100, seed=2, epoch=1), others[7])
+
+
+def test_nothing_asked_for_changes_nothing(images: torch.Tensor, draws: torch.Tensor) -> None:
+    assert torch.equal(augmented(images, draws), images)
+
+
+def test_flip_mirrors_about_half_of_the_images(images: torch.Tensor, draws: torch.Tensor) -> None:
+    came = augmented(images, draws, flip=True)
+    mirrored = [torch.equal(new, torch.flip(old, [2])) for new, old in zip(came, images)]
+    kept = [torch.equal(new, old) for new, old in zip(came, images)]
+    assert [one != other for one, other in zip(mirrored, kept)] == [True] * COUNT
+    assert mirrored == (draws[:, 0] < 0.5).tolist() and 10 < sum(mirrored) < 30
+
+
+@pytest.mark.parametrize("edge", ["black", "reflect"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_shift_moves_by_whole_pixels(
+    images: torch.Tensor, draws: torch.Tensor, edge: str, dtype: torch.dtype
+) -> None:
+    came = augmented(images.to(dtype), draws, shift=2, edge=edge)
+    assert came.shape == images.shape and came.dtype == dtype
+    seen = set()
+    for index, (new, old) in enumerate(zip(came, images.to(dtype))):
+        down, right = int(draws[index, 3] * 5) - 2, int(draws[index, 4] * 5) - 2
+        seen.add((down, right))
+        for y in range(HEIGHT):
+            for x in range(WIDTH):
+                row, column = y + down, x + right
+                inside = 0 <= row < HEIGHT and 0 <= column < WIDTH
+                if edge == "reflect":
+                    row = (HEIGHT - 1) - abs((HEIGHT - 1) - abs(row))
+                    column = (WIDTH - 1) - abs((WIDTH - 1) - abs(column))
+                expected = old[:, row, column] if inside or edge == "reflect" else torch.zeros(3)
+                assert torch.equal(new[:, y, x].float(), expected.float())
+    assert len(seen) > 10 and min(map(min, seen)) == -2 and max(map(max, seen)) == 2
+
+
+def test_a_quarter_turn_is_rot90(images: torch.Tensor) -> None:
+    square = images[:, :, :, :HEIGHT]
+    ends = torch.full((COUNT, 8), 0.5)
+    ends[:, 1] = 0.0  # turned by -90 degrees
+    expected = torch.rot90(square.float(), 1, (2, 3))
+    other = torch.rot90(square.float(), -1, (2, 3))
+    came = augmented(square, ends, rotate=90)
+    assert torch.allclose(came, expected, atol=1e-2) or torch.allclose(came, other, atol=1e-2)
+    assert torch.equal(augmented(square, torch.full((COUNT, 8), 0.5), rotate=90).round(), square.float())
+
+
+def test_turning_a_wide_image_keeps_distances() -> None:
+    """A bar stays as long: the angle is one of pixels, not of the sides' shares."""
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(80.0), indexing="ij")
+    bar = (((y - 19.5).abs() < 1.5) & ((x - 39.5).abs() < 14)).float()[None, None] * 255
+    draws = torch.full((1, 8), 0.5)
+    draws[:, 1] = 1.0
+    turned = augmented(bar, draws, rotate=90)[0, 0]
+    rows, columns = torch.nonzero(turned > 127).unbind(1)
+    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (28, 2)
+
+
+def test_zoom_makes_things_larger_and_smaller() -> None:
+    picture = torch.zeros(2, 1, 40, 40)
+    picture[:, :, 15:25, 15:25] = 255
+    draws = torch.full((2, 8), 0.5)
+    draws[0, 2], draws[1, 2] = 1.0, 0.0
+    larger, smaller = (augmented(picture, draws, zoom=0.5) > 127).sum((1, 2, 3)).tolist()
+    assert larger == pytest.approx(225, abs=32) and smaller == pytest.approx(25, abs=11)
+
+
+def test_cutout_blanks_one_square_with_the_fill(images: torch.Tensor, draws: torch.Tensor) -> None:
+    fill = torch.tensor([10.4, 20.6, 30.0]).view(3, 1, 1)
+    came = augmented(images, draws, cutout=4, fill=fill)
+    sizes = []
+    for new, old in zip(came, images):
+        hole = (new != old).any(0) | (new == torch.tensor([10, 21, 30]).view(3, 1, 1)).all(0)
+        rows, columns = torch.nonzero(hole).unbind(1)
+        height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert hole.sum() == height * width and 2 <= height <= 4 and 2 <= width <= 4
+        assert new[:, rows[0], columns[0]].tolist() == [10, 21, 30]
+        sizes.append((height, width))
+    assert (4, 4) in sizes and len(set(sizes)) > 1
+
+
+def test_an_example_is_changed_alike_in_any_batch_and_after_any_jump() -> None:
+    train = load("digits").with_augmentation({"shift": 1, "rotate": 10, "cutout": 2}).train
+    whole = torch.cat([x for x, _ in train.epoch(7, seed=3, epoch=1)])
+    other = torch.cat([x for x, _ in train.epoch(100, seed=3, epoch=1)])
+    jumped = torch.cat([x for x, _ in train.epoch(7, seed=3, epoch=1, start=11)])
+    assert torch.allclose(whole, other, atol=1e-6) and torch.equal(whole[77:], jumped)
+    again = torch.cat([x for x, _ in train.epoch(7, seed=3, epoch=2)])
+    assert not torch.equal(whole, again)
+    plain = torch.cat([x for x, _ in load("digits").train.epoch(7, seed=3, epoch=1)])
+    assert not torch.equal(whole, plain)
+
+
+def test_only_the_training_part_of_an_epoch_is_changed() -> None:
+    plain, data = load("digits"), load("digits").with_augmentation({"flip": True})
+    for part in ("validation", "test"):
+        assert getattr(data, part).augmentation is None
+    assert torch.equal(next(data.train.batches(50))[0], next(plain.train.batches(50))[0])
+    assert any("mirrored" in note for note in data.notes)
+    assert load("digits").with_augmentation({}).train.augmentation is None
+
+
+@pytest.mark.parametrize(
+    "entries, words",
+    [
+        ({"shift": -1}, "whole number of pixels"),
+        ({"shift": 1.5}, "whole number of pixels"),
+        ({"shift": True}, "whole number of pixels"),
+        ({"shift": 8}, "leaves nothing of images of 8 x 8"),
+        ({"cutout": 9}, "leaves nothing"),
+        ({"rotate": float("nan")}, "degrees"),
+        ({"zoom": 1}, "share"),
+        ({"edge": "white"}, "black or reflect"),
+        ({"flip": "yes"}, "true or false"),
+    ],
+)
+def test_what_cannot_be_is_refused(entries: dict[str, object], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load("digits").with_augmentation(entries)
+
+
+def test_an_unknown_entry_is_answered_with_the_near_one_and_rows_are_no_images() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'rotate'"):
+        Augmentation.build({"rotation": 5})
+    rows = load(torch.randn(20, 4), torch.arange(20) % 2, validation=0)
+    with pytest.raises(DataError, match="changes images"):
+        rows.with_augmentation({"flip": True})
