@@ -15,6 +15,7 @@ from torch import nn
 import netwright
 from netwright.architectures.user_file import load_object
 from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
+from netwright.data.cifar import read_cifar10
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
 from netwright.data.images import SUFFIXES, decode_image, list_files, natural_key
@@ -105,6 +106,8 @@ def _reading_definitions(data: Data) -> list[str]:
     parts = []
     if reading.kind == "idx":
         parts.append(_with_imports(read_idx, "gzip", "math", "os", "zlib"))
+    if reading.kind == "cifar10":
+        parts.append(_with_imports(read_cifar10, "io", "os", "tarfile"))
     if reading.kind == "folder":
         parts += ["from typing import Any", _with_imports(natural_key, "os", "re")]
         parts += map(_source, (list_files, decode_image))
@@ -137,7 +140,7 @@ def _source(function: Any) -> str:
 
 def _reading(data: Data) -> str:
     """The code that leaves raw train_x, train_y and so on, and the function `prepare`."""
-    kinds = {"digits": _digits, "idx": _idx, "folder": _folder, "npz": _npz}
+    kinds = {"digits": _digits, "idx": _idx, "cifar10": _cifar10, "folder": _folder, "npz": _npz}
     code = kinds.get(data.reading.kind, _python)(data)
     if data.reading.kind in kinds:
         for step in data.reading.options["steps"]:
@@ -173,6 +176,14 @@ def _idx(data: Data) -> str:
         train_y = torch.from_numpy(read_idx({train_labels}).astype(np.int64))
         test_x = torch.from_numpy(read_idx({test_images}))[:, None]
         test_y = torch.from_numpy(read_idx({test_labels}).astype(np.int64))
+        """)
+
+
+def _cifar10(data: Data) -> str:
+    return dedent(f"""
+        found = read_cifar10({data.reading.paths[0]!r})
+        train_x, train_y = map(torch.from_numpy, found["train"])
+        test_x, test_y = map(torch.from_numpy, found["test"])
         """)
 
 

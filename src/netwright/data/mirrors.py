@@ -22,9 +22,11 @@ MIRRORS: dict[str, tuple[str, ...]] = {
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
     ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
 }
 
-# (bytes, md5): the md5 sums that torchvision checks, torchvision/datasets/mnist.py.
+# (bytes, md5): the md5 sums that torchvision checks, torchvision/datasets/mnist.py; for CIFAR-10 the one on its
+# authors' page, https://www.cs.toronto.edu/~kriz/cifar.html.
 CHECKSUMS: dict[str, dict[str, tuple[int, str]]] = {
     "mnist": {
         "train-images-idx3-ubyte.gz": (9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
@@ -38,6 +40,7 @@ CHECKSUMS: dict[str, dict[str, tuple[int, str]]] = {
         "t10k-images-idx3-ubyte.gz": (4_422_102, "bef4ecab320f06d8554ea6380940ec79"),
         "t10k-labels-idx1-ubyte.gz": (5_148, "bb300cfdad3c16e7a12a480ee83cd310"),
     },
+    "cifar10": {"cifar-10-binary.tar.gz": (170_052_171, "c32a1d4ab5d03f1284b67883e8d87530")},
 }
 
 CONNECT_SECONDS = 10.0

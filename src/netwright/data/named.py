@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from netwright.data.cifar import read_cifar10
 from netwright.data.idx import read_idx
-from netwright.data.source import Part, Source
+from netwright.data.source import AnyPart, Part, Source
 from netwright.errors import DataError
 from netwright.registry import Registry
 
@@ -62,7 +63,63 @@ def fashion_mnist() -> Source:
     return _idx_set("fashion-mnist", names)
 
 
-datasets.update({"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist})
+CIFAR10_BINARY = "cifar-10-binary.tar.gz"
+CIFAR10_FILES = (f"cifar10/{CIFAR10_BINARY}", "cifar10-jpeg/cifar10_jpeg.tar.gz")
+
+
+def cifar10() -> Source:
+    """50,000 + 10,000 small photographs, 32 x 32 in colour. A. Krizhevsky, "Learning Multiple Layers of Features", 2009.
+
+    In $NETWRIGHT_DATA an archive of JPEG copies, cifar10-jpeg/cifar10_jpeg.tar.gz, is taken too: scores on it are
+    not those of the original pixels, and a note says so.
+    """
+    names = (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    )
+    path = _cifar10_archive()
+    try:
+        found = read_cifar10(str(path))
+    except ValueError as error:
+        raise DataError(
+            f"{error}\nReplace the file by a good copy, or remove it to have it fetched."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    parts: dict[str, AnyPart] = {}
+    for part, (images, labels) in found.items():
+        wrong = np.flatnonzero(labels >= len(names))
+        if len(wrong):
+            raise DataError(
+                f"{path}: expected labels from 0 to 9, came {labels[wrong[0]]} at index {wrong[0]} of {part}"
+            )
+        parts[part] = Part(torch.from_numpy(images), torch.from_numpy(labels), owned=True)
+    source = Source("cifar10", "cifar10", parts, names, image=True, highest=255, paths=(str(path),))
+    if path.name != CIFAR10_BINARY:
+        source.notes.append(f"the pictures are the JPEG copies in {path.name}, not the original pixels")
+    return source
+
+
+def _cifar10_archive() -> Path:
+    given = os.environ.get("NETWRIGHT_DATA")
+    for file in CIFAR10_FILES if given else ():
+        path = Path(str(given)).expanduser() / file
+        if path.is_file():
+            return path
+    from netwright.data.mirrors import fetch
+
+    return fetch("cifar10", CIFAR10_BINARY)
+
+
+datasets.update({"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10})
 
 
 def _idx_set(name: str, classes: tuple[str, ...]) -> Source:
