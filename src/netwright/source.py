@@ -241,13 +241,14 @@ def _statement_kind(text: str) -> str:
 
 
 def _layers(module: nn.Module) -> str:
-    if type(module) is nn.Sequential:
+    if isinstance(module, nn.Sequential) and type(module).__init__ is nn.Sequential.__init__:
+        kind = qualified(type(module))
         children = list(module.named_children())
         if [name for name, _ in children] == [str(index) for index in range(len(children))]:
             inner = [_layers(child) for _, child in children]
-            return "nn.Sequential(" + _block(inner) + ")"
+            return f"{kind}({_block(inner)})"
         inner = [f"({name!r}, {_layers(child)})" for name, child in children]
-        return "nn.Sequential(collections.OrderedDict([" + _block(inner) + "]))"
+        return f"{kind}(collections.OrderedDict([{_block(inner)}]))"
     arguments = _arguments(module)
     _check_rebuilds(module, arguments)
     return _call(type(module), arguments)

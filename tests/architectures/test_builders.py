@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from netwright.architectures import activations, count_parameters, networks
-from netwright.architectures.builders import cnn, mlp
+from netwright.architectures.builders import Residual, cnn, mlp
 from netwright.errors import NetworkError, UnknownNameError
 
 
@@ -100,6 +100,46 @@ def test_cnn_with_everything():
     assert cnn((3, 8, 8), 4, channels=5, batch_norm=False)[0].bias is not None
 
 
+def test_cnn_as_lenet_has_it():
+    """Filters without padding, pooling before the norm: 28 - 4 = 24, 12, 12 - 2 = 10, 5, 5."""
+    options = {"channels": [6, 16, 8], "kernels": [5, 3, 1], "pools": [2, 2, 1], "padded": False}
+    network = cnn((1, 28, 28), 10, pool_first=True, **options)
+    assert kinds(network) == [
+        *("Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU", "Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"),
+        *("Conv2d", "BatchNorm2d", "ReLU", "Flatten", "Linear"),
+    ]
+    assert network[-1].in_features == 8 * 5 * 5
+    # The largest value commutes with what only rises: the order of pooling does not matter to trained gains above 0.
+    later = cnn((1, 28, 28), 10, **options).eval()
+    x = torch.randn(3, 1, 28, 28)
+    weights = list(network.state_dict().values())
+    later.load_state_dict(dict(zip(later.state_dict(), weights, strict=True)))
+    assert torch.allclose(network.eval()(x), later(x), atol=1e-6)
+
+
+def test_cnn_adds_residual_layers():
+    network = cnn((3, 8, 8), 4, channels=[5, 6], residual=[0, 2])
+    blocks = [layer for layer in network if isinstance(layer, Residual)]
+    assert len(blocks) == 2 and [type(layer).__name__ for layer in blocks[0]] == [
+        "Conv2d",
+        "BatchNorm2d",
+        "ReLU",
+    ]
+    x = torch.randn(2, 6, 4, 4)
+    inner = nn.Sequential(*blocks[0]).eval()
+    assert torch.equal(blocks[0].eval()(x), x + inner(x))
+
+
+def test_a_mirrored_cnn_answers_a_mirror_image_alike():
+    network = cnn((1, 8, 8), 3, channels=[4], mirror=True)
+    x = torch.randn(5, 1, 8, 8)
+    plain = nn.Sequential(*network)
+    assert torch.equal(network.train()(x), plain.train()(x))
+    network.eval()
+    assert torch.allclose(network(x), network(x.flip(3)), atol=1e-6)
+    assert torch.allclose(network(x), (plain(x) + plain(x.flip(3))) / 2)
+
+
 def test_all_layers_are_pytorchs_own():
     for builder in networks.values():
         assert {type(layer).__module__.split(".")[0] for layer in builder((1, 8, 8), 10).modules()} == {
@@ -124,6 +164,16 @@ def test_all_layers_are_pytorchs_own():
         ),
         (cnn, {"channels": [-1]}, "`channels` expects whole numbers above 0"),
         (cnn, {"channels": [4], "activation": ["relu", "elu"]}, "lists 2 names for 1 blocks"),
+        (cnn, {"kernels": 4}, "`kernels` are odd sides"),
+        (
+            cnn,
+            {"kernels": [3]},
+            "`kernels` expects a whole number from 1 on, or a list of one for each of 2 blocks",
+        ),
+        (cnn, {"pools": 0}, "`pools` expects a whole number from 1 on"),
+        (cnn, {"residual": -1}, "`residual` expects a whole number from 0 on"),
+        (cnn, {"kernels": 9, "padded": False}, "an image of 8 x 8 pixels is used up"),
+        (cnn, {"mirror": 1}, "`mirror` expects true or false"),
     ],
 )
 def test_impossible_options(builder, options, message):

@@ -172,6 +172,15 @@ def test_photos(netwright: Any, script: Any, weights_sha256: Any, photos: Path) 
     same_weights(netwright, script, weights_sha256, "photos", *cnn, "--batch", 8)
 
 
+def test_a_network_with_layers_of_our_own(netwright: Any, script: Any, weights_sha256: Any) -> None:
+    cnn = (
+        "--network",
+        "cnn",
+        *options("network.channels=[4,6]", "network.residual=1", "network.mirror=true"),
+    )
+    same_weights(netwright, script, weights_sha256, "digits", *cnn, "--limit", 200, "--epochs", 2)
+
+
 @pytest.mark.parametrize(
     "changes", [{"shift": 1, "flip": True}, {"rotate": 10, "zoom": 0.1, "cutout": 3, "edge": "reflect"}]
 )

@@ -59,23 +59,49 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+# `eject` prints these two classes as they stand: they may name nothing but nn.
+class Residual(nn.Sequential):
+    """Adds what its layers make of the input to the input: (N, C, H, W) float in and out (He et al. 2016)."""
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return x + super().forward(x)
+
+
+class MirrorAverage(nn.Sequential):
+    """In evaluation the mean of the outputs for an image (N, C, H, W) and for its mirror image; in training the first."""
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        outputs = super().forward(x)
+        return outputs if self.training else (outputs + super().forward(x.flip(3))) / 2
+
+
 def cnn(
     input_shape: Sequence[int],
     num_outputs: int,
     *,
     channels: int | Sequence[int] | None = None,
+    kernels: int | Sequence[int] = 3,
+    pools: int | Sequence[int] | None = None,
+    padded: bool = True,
+    pool_first: bool = False,
+    residual: int | Sequence[int] = 0,
+    mirror: bool = False,
     activation: str | Sequence[str] = "relu",
     dropout: float = 0.0,
     batch_norm: bool = True,
     output_activation: str | None = None,
 ) -> nn.Sequential:
-    """Returns a small convolutional network: blocks of Conv2d 3x3 (BatchNorm2d) activation MaxPool2d, then Linear.
+    """Returns a small convolutional network: blocks of Conv2d (BatchNorm2d) activation MaxPool2d, then Linear.
 
     It takes (N, channels, height, width) float and gives (N, num_outputs) float, logits unless
     `output_activation` names something else. `channels` holds the filters of each block; None chooses them from
-    the image: 32, 64 (and 128, 256, 256, ...), one block for each halving down to 8 pixels, at least two. A
-    block halves the image while there are 2 pixels to halve. If the last map has sides over 8, it is averaged
-    down to 8 or less. `dropout` acts before the last layer. Raises NetworkError for examples that are no
+    the image: 32, 64 (and 128, 256, 256, ...), one block for each halving down to 8 pixels, at least two.
+    `kernels` are the sides of the filters, odd; without `padded` the borders shrink by them. `pools` are the
+    factors of the max-pooling; None halves the image while there are 2 pixels to halve. With `pool_first` each
+    block pools before it normalises, which is less work. `residual` adds so many residual layers (Conv2d 3x3,
+    BatchNorm2d, activation) after each block. If the last map has sides over 8, it is averaged down to 8 or less.
+    `dropout` acts before the last layer. `mirror` averages the outputs in evaluation over image and mirror image.
+    What comes in blocks is one value for all, or a list of one each. Raises NetworkError for examples that are no
     images, and for sizes and shares that cannot be.
 
     >>> cnn((3, 8, 8), 10, channels=[16], batch_norm=False)
@@ -96,29 +122,60 @@ def cnn(
     filters = _sizes(_filters(min(height, width)) if channels is None else channels, "channels")
     names = _one_each(activation, len(filters), f"{len(filters)} blocks")
     _check_dropout(dropout)
-    _check_switch(batch_norm, "batch_norm")
+    for option, value in (("batch_norm", batch_norm), ("padded", padded), ("pool_first", pool_first)):
+        _check_switch(value, option)
+    _check_switch(mirror, "mirror")
+    blocks = zip(
+        filters,
+        names,
+        _counts(kernels, "kernels", len(filters), least=1),
+        [None] * len(filters) if pools is None else _counts(pools, "pools", len(filters), least=1),
+        _counts(residual, "residual", len(filters), least=0),
+        strict=True,
+    )
     layers: list[nn.Module] = []
-    for size, name in zip(filters, names, strict=True):
-        layers.append(nn.Conv2d(depth, size, 3, padding=1, bias=not batch_norm))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(size))
-        layers.append(activations[name]())
-        if min(height, width) >= 2:
-            layers.append(nn.MaxPool2d(2))
-            height, width = height // 2, width // 2
+    for size, name, kernel, pool, extra in blocks:
+        if not kernel % 2:
+            raise NetworkError(f"`kernels` are odd sides, so that a filter has a middle; got {kernel}")
+        halved = min(height, width) >= 2
+        lost = 0 if padded else kernel - 1
+        factor = pool or (2 if halved else 1)
+        height, width = (height - lost) // factor, (width - lost) // factor
+        if min(height, width) < 1:
+            raise NetworkError(
+                f"network 'cnn': an image of {input_shape[1]} x {input_shape[2]} pixels is used up after "
+                f"{len(layers)} layers. Give fewer channels, smaller kernels or smaller pools."
+            )
+        convolution = nn.Conv2d(
+            depth, size, kernel, padding=kernel // 2 if padded else 0, bias=not batch_norm
+        )
+        norm = [nn.BatchNorm2d(size)] if batch_norm else []
+        pooling = [nn.MaxPool2d(factor)] if factor > 1 else []
+        if pool_first:
+            layers += [convolution, *pooling, *norm, activations[name]()]
+        else:
+            layers += [convolution, *norm, activations[name](), *pooling]
+        layers += [_residual(size, name, batch_norm) for _ in range(extra)]
         depth = size
     if max(height, width) > 8:
         # Not AdaptiveAvgPool2d: its gradient is not deterministic on CUDA.
-        kernel = math.ceil(height / 8), math.ceil(width / 8)
-        layers.append(nn.AvgPool2d(kernel, ceil_mode=True))
-        height, width = math.ceil(height / kernel[0]), math.ceil(width / kernel[1])
+        window = math.ceil(height / 8), math.ceil(width / 8)
+        layers.append(nn.AvgPool2d(window, ceil_mode=True))
+        height, width = math.ceil(height / window[0]), math.ceil(width / window[1])
     layers.append(nn.Flatten())
     if dropout:
         layers.append(nn.Dropout(dropout))
     layers.append(nn.Linear(depth * height * width, num_outputs))
     if output_activation is not None:
         layers.append(activations[output_activation]())
-    return nn.Sequential(*layers)
+    return MirrorAverage(*layers) if mirror else nn.Sequential(*layers)
+
+
+def _residual(size: int, activation: str, batch_norm: bool) -> Residual:
+    norm = [nn.BatchNorm2d(size)] if batch_norm else []
+    return Residual(
+        nn.Conv2d(size, size, 3, padding=1, bias=not batch_norm), *norm, activations[activation]()
+    )
 
 
 networks: Registry[Callable[..., nn.Module]] = Registry("network", {"mlp": mlp, "cnn": cnn})
@@ -136,6 +193,16 @@ def _sizes(sizes: Any, option: str) -> list[int]:
     ):
         raise NetworkError(f"`{option}` expects whole numbers above 0, as in [128, 64]; got {sizes!r}")
     return list(listed)
+
+
+def _counts(values: Any, option: str, count: int, *, least: int) -> list[int]:
+    listed = list(values) if isinstance(values, (list, tuple)) else [values] * count
+    whole = all(isinstance(value, int) and not isinstance(value, bool) and value >= least for value in listed)
+    if not whole or len(listed) != count:
+        raise NetworkError(
+            f"`{option}` expects a whole number from {least} on, or a list of one for each of {count} blocks; got {values!r}"
+        )
+    return listed
 
 
 def _one_each(activation: Any, count: int, places: str) -> list[str]:
