@@ -340,7 +340,7 @@ def _making(run: Run, module: nn.Module, data: Data) -> str:
         "random.seed(seed)",
         "np.random.seed(seed % 2**32)",
         "torch.manual_seed(seed)",
-        f"network = {_network(run, module)}.to(device)",
+        f"network = {_network(run, module)}.to(device{_layout(run, module)})",
         f"loss = {layers_source(run.loss())}.to(device)",
         f"optimizer = {expression(entry, arguments, first)}",
         *_schedule(run, data, module),
@@ -354,6 +354,17 @@ def _making(run: Run, module: nn.Module, data: Data) -> str:
             ")",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _layout(run: Run, module: nn.Module) -> str:
+    """The memory format that a registered network's builder gave its weights; a class of one's own gives its own."""
+    last = any(
+        weight.dim() == 4
+        and not weight.is_contiguous()
+        and weight.is_contiguous(memory_format=torch.channels_last)
+        for weight in module.parameters()
+    )
+    return ", memory_format=torch.channels_last" if last and ".py:" not in run.recipe.network.name else ""
 
 
 def _trained(module: nn.Module) -> str:

@@ -680,8 +680,11 @@ def _write_weights(run: Run, state: TrainingState) -> None:
     from safetensors.torch import save
 
     with averaged(state):
-        # Copies, because tied weights share memory, which the format refuses.
-        weights = {name: value.detach().cpu().clone() for name, value in state.network.state_dict().items()}
+        # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
+        weights = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in state.network.state_dict().items()
+        }
     write_bytes(run.path / WEIGHTS, save(weights))
 
 

@@ -134,7 +134,30 @@ class Recipe(_Section):
 
     # What a named data set wants otherwise than the fields above say. What names a network is a recipe that belongs
     # together: it is taken where the person names none.
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {"digits": {"train.epochs": 30}}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "digits": {"train.epochs": 30},
+        "mnist": {
+            "network.name": "cnn",
+            "network.channels": [16, 32, 64],
+            "network.kernels": [5, 3, 3],
+            "network.pools": [2, 2, 1],
+            "network.padded": [False, False, True],
+            "network.pool_first": True,
+            "augment.shift": 1,
+            "augment.rotate": 8,
+            "augment.zoom": 0.08,
+            "data.batch": 128,
+            "data.validation": 2000,
+            "loss.name": "cross-entropy",
+            "loss.label_smoothing": 0.1,
+            "optimizer.name": "adam",
+            "optimizer.lr": 0.01,
+            "schedule.name": "one-cycle",
+            "schedule.div_factor": 10,
+            "train.epochs": 8,
+            "checkpoint.keep": "last",
+        },
+    }
 
     @classmethod
     def build(cls, *layers: Mapping[str, Any]) -> Recipe:

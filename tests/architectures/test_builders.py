@@ -102,7 +102,12 @@ def test_cnn_with_everything():
 
 def test_cnn_as_lenet_has_it():
     """Filters without padding, pooling before the norm: 28 - 4 = 24, 12, 12 - 2 = 10, 5, 5."""
-    options = {"channels": [6, 16, 8], "kernels": [5, 3, 1], "pools": [2, 2, 1], "padded": False}
+    options = {
+        "channels": [6, 16, 8],
+        "kernels": [5, 3, 1],
+        "pools": [2, 2, 1],
+        "padded": [False, False, True],
+    }
     network = cnn((1, 28, 28), 10, pool_first=True, **options)
     assert kinds(network) == [
         *("Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU", "Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"),
@@ -173,6 +178,8 @@ def test_all_layers_are_pytorchs_own():
         (cnn, {"pools": 0}, "`pools` expects a whole number from 1 on"),
         (cnn, {"residual": -1}, "`residual` expects a whole number from 0 on"),
         (cnn, {"kernels": 9, "padded": False}, "an image of 8 x 8 pixels is used up"),
+        (cnn, {"padded": [True]}, "`padded` lists 1 values for 2 blocks"),
+        (cnn, {"padded": "no"}, "`padded` expects true or false"),
         (cnn, {"mirror": 1}, "`mirror` expects true or false"),
     ],
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from netwright.architectures.activations import activations
@@ -82,7 +83,7 @@ def cnn(
     channels: int | Sequence[int] | None = None,
     kernels: int | Sequence[int] = 3,
     pools: int | Sequence[int] | None = None,
-    padded: bool = True,
+    padded: bool | Sequence[bool] = True,
     pool_first: bool = False,
     residual: int | Sequence[int] = 0,
     mirror: bool = False,
@@ -101,7 +102,7 @@ def cnn(
     block pools before it normalises, which is less work. `residual` adds so many residual layers (Conv2d 3x3,
     BatchNorm2d, activation) after each block. If the last map has sides over 8, it is averaged down to 8 or less.
     `dropout` acts before the last layer. `mirror` averages the outputs in evaluation over image and mirror image.
-    What comes in blocks is one value for all, or a list of one each. Raises NetworkError for examples that are no
+    What comes in blocks is one value for all, or a list of one each. The weights are held channels last. Raises NetworkError for examples that are no
     images, and for sizes and shares that cannot be.
 
     >>> cnn((3, 8, 8), 10, channels=[16], batch_norm=False)
@@ -122,23 +123,23 @@ def cnn(
     filters = _sizes(_filters(min(height, width)) if channels is None else channels, "channels")
     names = _one_each(activation, len(filters), f"{len(filters)} blocks")
     _check_dropout(dropout)
-    for option, value in (("batch_norm", batch_norm), ("padded", padded), ("pool_first", pool_first)):
+    for option, value in (("batch_norm", batch_norm), ("pool_first", pool_first), ("mirror", mirror)):
         _check_switch(value, option)
-    _check_switch(mirror, "mirror")
     blocks = zip(
         filters,
         names,
+        _switches(padded, "padded", len(filters)),
         _counts(kernels, "kernels", len(filters), least=1),
         [None] * len(filters) if pools is None else _counts(pools, "pools", len(filters), least=1),
         _counts(residual, "residual", len(filters), least=0),
         strict=True,
     )
     layers: list[nn.Module] = []
-    for size, name, kernel, pool, extra in blocks:
+    for size, name, same, kernel, pool, extra in blocks:
         if not kernel % 2:
             raise NetworkError(f"`kernels` are odd sides, so that a filter has a middle; got {kernel}")
         halved = min(height, width) >= 2
-        lost = 0 if padded else kernel - 1
+        lost = 0 if same else kernel - 1
         factor = pool or (2 if halved else 1)
         height, width = (height - lost) // factor, (width - lost) // factor
         if min(height, width) < 1:
@@ -146,9 +147,7 @@ def cnn(
                 f"network 'cnn': an image of {input_shape[1]} x {input_shape[2]} pixels is used up after "
                 f"{len(layers)} layers. Give fewer channels, smaller kernels or smaller pools."
             )
-        convolution = nn.Conv2d(
-            depth, size, kernel, padding=kernel // 2 if padded else 0, bias=not batch_norm
-        )
+        convolution = nn.Conv2d(depth, size, kernel, padding=kernel // 2 if same else 0, bias=not batch_norm)
         norm = [nn.BatchNorm2d(size)] if batch_norm else []
         pooling = [nn.MaxPool2d(factor)] if factor > 1 else []
         if pool_first:
@@ -168,7 +167,9 @@ def cnn(
     layers.append(nn.Linear(depth * height * width, num_outputs))
     if output_activation is not None:
         layers.append(activations[output_activation]())
-    return MirrorAverage(*layers) if mirror else nn.Sequential(*layers)
+    built: nn.Sequential = MirrorAverage(*layers) if mirror else nn.Sequential(*layers)
+    # benchmarks/speed/choices.py: a training step takes about 0.6 times as long on a CPU.
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _residual(size: int, activation: str, batch_norm: bool) -> Residual:
@@ -201,6 +202,17 @@ def _counts(values: Any, option: str, count: int, *, least: int) -> list[int]:
     if not whole or len(listed) != count:
         raise NetworkError(
             f"`{option}` expects a whole number from {least} on, or a list of one for each of {count} blocks; got {values!r}"
+        )
+    return listed
+
+
+def _switches(values: Any, option: str, count: int) -> list[bool]:
+    listed = list(values) if isinstance(values, (list, tuple)) else [values] * count
+    for value in listed:
+        _check_switch(value, option)
+    if len(listed) != count:
+        raise NetworkError(
+            f"`{option}` lists {len(listed)} values for {count} blocks: give one for each, or one for all"
         )
     return listed
 
