@@ -53,11 +53,10 @@ def test_the_recipe_of_a_named_set_belongs_together(monkeypatch: pytest.MonkeyPa
     assert (whole.network.name, whole.network.options()) == ("cnn", {"channels": [4]})
     assert (whole.train.epochs, whole.augment.shift) == (7, 2)
     assert Recipe.build(source, {"train.epochs": 3}).network.name == "cnn"
-    # Another network, or the same one by name, is the person's own choice of everything.
-    for name in ("mlp", "cnn"):
-        assert Recipe.build(source, {"network.name": name}) == Recipe.build(
-            {"data.source": "other", "network.name": name}
-        ).model_copy(update={"data": whole.data})
+    # Another network, the same one by name, or an option of one is the person's own choice of everything.
+    for entries in ({"network.name": "mlp"}, {"network.name": "cnn"}, {"network.hidden": [5]}):
+        other = Recipe.build({"data.source": "other"}, entries)
+        assert Recipe.build(source, entries) == other.model_copy(update={"data": whole.data})
     # Options go with the name that they belong to.
     other = Recipe.build(source, {"optimizer.name": "sgd", "schedule.name": "constant"})
     assert other.optimizer.options() == {} and other.schedule.options() == {}

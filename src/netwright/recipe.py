@@ -133,7 +133,7 @@ class Recipe(_Section):
     log: LogRecipe = LogRecipe()
 
     # What a named data set wants otherwise than the fields above say. What names a network is a recipe that belongs
-    # together: it is taken where the person names none.
+    # together: it is taken where the person says nothing of the network.
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "digits": {"train.epochs": 30},
         "mnist": {
@@ -189,7 +189,7 @@ class Recipe(_Section):
         for key, value in cls.defaults.get(source, {}).items():
             section, entry = key.split(".")
             wanted.setdefault(section, {})[entry] = value
-        if "name" in wanted.get("network", {}) and "name" in given.get("network", {}):
+        if "network" in wanted and given.get("network"):
             return {}
         for section in ("optimizer", "loss", "schedule"):
             name = given.get(section, {}).get("name")

@@ -203,12 +203,14 @@ def test_arrays(netwright: Any, script: Any, weights_sha256: Any, folder: Path, 
     same_weights(netwright, script, weights_sha256, "set.npz", *SMALL)
 
 
-def test_a_named_set_in_files(netwright: Any, script: Any, weights_sha256: Any) -> None:
+@pytest.mark.parametrize("settings", [SMALL, ()])
+def test_a_named_set_in_files(netwright: Any, script: Any, weights_sha256: Any, settings: Any) -> None:
+    """Also with nothing said of the network: the set's own recipe has convolutions, changed images and one cycle."""
     import os
 
     if not os.environ.get("NETWRIGHT_DATA"):
         pytest.skip("NETWRIGHT_DATA is not set")
-    same_weights(netwright, script, weights_sha256, "mnist", *SMALL, "--limit", 500, "--epochs", 2)
+    same_weights(netwright, script, weights_sha256, "mnist", *settings, "--limit", 500, "--epochs", 2)
 
 
 def test_a_run_that_was_moved_and_resumed(
