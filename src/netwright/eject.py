@@ -22,6 +22,7 @@ from netwright.data.images import SUFFIXES, decode_image, list_files, natural_ke
 from netwright.data.npz import KEYS
 from netwright.data.order import epoch_order
 from netwright.data.partition import content_hashes, stratified_split
+from netwright.data.stream import StreamSplit
 from netwright.errors import NetwrightError
 from netwright.registry import option_names
 from netwright.run import FROM_PYTHON
@@ -51,6 +52,11 @@ def script(run: Run) -> str:
         raise NetwrightError(
             f"the network of {run.path} was a Python object, whose first weights a script cannot make again.\n"
             "Give the network as file.py:Name, or by a registered name, to have it ejected."
+        )
+    if data.reading.kind == "parquet":
+        raise NetwrightError(
+            f"the data of {run.path} is Parquet, whose reading cannot be written as a script of torch and numpy.\n"
+            "Save its columns as x.npy and y.npy in a folder, and fit that, to have it ejected."
         )
     with torch.random.fork_rng(devices=[]):
         module = run.untrained_network()
@@ -111,6 +117,8 @@ def _reading_definitions(data: Data) -> list[str]:
     if reading.kind == "folder":
         parts += ["from typing import Any", _with_imports(natural_key, "os", "re")]
         parts += map(_source, (list_files, decode_image))
+    if isinstance(data.train, StreamSplit):
+        parts.append(ON_DISK)
     steps = reading.options.get("steps", [])
     if any("into" in step for step in steps):
         parts.append(_with_imports(content_hashes, "hashlib"))
@@ -140,11 +148,13 @@ def _source(function: Any) -> str:
 
 def _reading(data: Data) -> str:
     """The code that leaves raw train_x, train_y and so on, and the function `prepare`."""
-    kinds = {"digits": _digits, "idx": _idx, "cifar10": _cifar10, "folder": _folder, "npz": _npz}
+    kinds = {"digits": _digits, "idx": _idx, "cifar10": _cifar10, "folder": _folder, "npz": _npz, "arrays": _arrays}
     code = kinds.get(data.reading.kind, _python)(data)
     if data.reading.kind in kinds:
         for step in data.reading.options["steps"]:
-            code += _cut(step, has_classes=data.classes is not None)
+            code += _cut(
+                step, has_classes=data.classes is not None, on_disk=isinstance(data.train, StreamSplit)
+            )
     preparation = data.preparation
     steps = "raw.float()"
     numbers = ""
@@ -199,20 +209,29 @@ def _folder(data: Data) -> str:
         and any(e.is_dir() for e in (folder / inside["train"]).iterdir())
     )
     parts = inside if parted else {"train": "."}
+    inputs = "torch.stack([decode(file) for file in files])"
+    if isinstance(data.train, StreamSplit):
+        inputs = (
+            "OnDisk(lambda rows: torch.stack([decode(files[row]) for row in rows]), torch.arange(len(files)))"
+        )
     code = dedent(f"""
         folder = {str(folder)!r}
         classes = {list(data.classes or ())!r}
         unreadable = {sorted(options["unreadable"])!r}
 
 
+        def decode(file):
+            return torch.from_numpy(decode_image(file, {shape[0]}, {shape[1]}, {shape[2]}))
+
+
         def read_part(part):
-            inputs, targets = [], []
+            files, targets = [], []
             for target, name in enumerate(classes):
                 for file in list_files(os.path.join(part, name)):
                     if os.path.splitext(file)[1].lower() in {sorted(SUFFIXES)!r} and file not in unreadable:
-                        inputs.append(torch.from_numpy(decode_image(file, {shape[0]}, {shape[1]}, {shape[2]})))
+                        files.append(file)
                         targets.append(target)
-            return torch.stack(inputs), torch.tensor(targets)
+            return {inputs}, torch.tensor(targets)
 
 
         """)
@@ -235,28 +254,52 @@ def _npz(data: Data) -> str:
             labels = ", ".join(f"archive[{pair[1]!r}].ravel()" for pair in found.values())
             code += f"labels = np.unique(np.concatenate([{labels}]))\n"
         for part, (inputs, targets) in found.items():
-            code += f"{part}_x = {_npz_inputs(data, archive[inputs], inputs)}\n"
-            code += f"{part}_y = {_npz_targets(data, archive[targets], targets)}\n"
+            read = _array_inputs(data, archive[inputs], f"archive[{inputs!r}]")
+            code += f"{part}_x = torch.from_numpy({read})\n"
+            code += f"{part}_y = {_array_targets(data, archive[targets], f'archive[{targets!r}]')}\n"
     return code
 
 
-def _npz_inputs(data: Data, values: np.ndarray, key: str) -> str:
-    code = f"archive[{key!r}]"
+def _arrays(data: Data) -> str:
+    """The same for a folder of .npy files, whose inputs stay on disk where the run streamed them."""
+    files = data.reading.options["arrays"]
+    code = "\n"
+    if data.classes is not None:
+        labels = ", ".join(f"np.load({targets!r}).ravel()" for _, targets in files.values())
+        code += f"labels = np.unique(np.concatenate([{labels}]))\n"
+    for part, (inputs, targets) in files.items():
+        values = np.load(inputs, mmap_mode="r")
+        if isinstance(data.train, StreamSplit):
+            # torch.tensor copies to where torch's tensors begin; the bits of a product depend on the alignment.
+            read = _array_inputs(data, values, f"{part}_array[rows.numpy()]")
+            code += f'{part}_array = np.load({inputs!r}, mmap_mode="r")\n'
+            code += f"{part}_x = OnDisk(lambda rows: torch.tensor({read}), torch.arange(len({part}_array)))\n"
+        else:
+            read = _array_inputs(data, values, f"np.load({inputs!r})")
+            code += f"{part}_x = torch.from_numpy({read})\n"
+        labelled = np.load(targets, mmap_mode="r")
+        code += f"{part}_y = {_array_targets(data, labelled, f'np.load({targets!r})')}\n"
+    return code
+
+
+def _array_inputs(data: Data, values: np.ndarray, code: str) -> str:
     if values.ndim == 3:
         code += "[:, None]"
     elif values.ndim == 4 and values.shape[1:] != data.input_shape:
         code += ".transpose(0, 3, 1, 2)"
     dtype = "uint8" if data.preparation.to_dict().get("highest") == 255 or _is_bytes(data) else "float32"
-    return f"torch.from_numpy(np.ascontiguousarray({code}, dtype=np.{dtype}))"
+    return f"np.ascontiguousarray({code}, dtype=np.{dtype})"
 
 
 def _is_bytes(data: Data) -> bool:
+    if isinstance(data.train, StreamSplit):
+        return data.train.reader.dtype.itemsize == 1
     inputs = getattr(data.train, "inputs", None)
     return inputs is not None and inputs.element_size() == 1
 
 
-def _npz_targets(data: Data, values: np.ndarray, key: str) -> str:
-    code = f"archive[{key!r}]" + ("[:, 0]" if values.ndim == 2 and values.shape[1] == 1 else "")
+def _array_targets(data: Data, values: np.ndarray, code: str) -> str:
+    code += "[:, 0]" if values.ndim == 2 and values.shape[1] == 1 else ""
     if data.classes is not None:
         return f"torch.from_numpy(np.searchsorted(labels, {code}))"
     return f"torch.from_numpy(np.ascontiguousarray({code}, dtype=np.float32))"
@@ -271,7 +314,7 @@ def _python(data: Data) -> str:
         """) + "".join(f'{part}_{axis} = saved["{part}_{axis}"]\n' for part in parts for axis in "xy")
 
 
-def _cut(step: dict[str, Any], *, has_classes: bool) -> str:
+def _cut(step: dict[str, Any], *, has_classes: bool, on_disk: bool = False) -> str:
     """One cut of the data, as `Reading` describes it."""
     if "overfit" in step:
         return "".join(f"{part}_x, {part}_y = train_x, train_y\n" for part in ("validation", "test"))
@@ -283,8 +326,11 @@ def _cut(step: dict[str, Any], *, has_classes: bool) -> str:
             f"{part}_x, {part}_y = {part}_x[chosen], {part}_y[chosen]\n"
         )
     into = step["into"]
+    hashes = "content_hashes(train_x)"
+    if on_disk:
+        hashes = "np.concatenate([content_hashes(some) for some in train_x.split(1024)])"
     return (
-        f"kept, held_out = stratified_split({labels}, content_hashes(train_x), {step['size']}, seed)\n"
+        f"kept, held_out = stratified_split({labels}, {hashes}, {step['size']}, seed)\n"
         f"{into}_x, {into}_y = train_x[held_out], train_y[held_out]\n"
         f"train_x, train_y = train_x[kept], train_y[kept]\n"
     )
@@ -544,3 +590,23 @@ def put(weights, network):
     for parameter, weight in zip(network.parameters(), weights):
         parameter.copy_(weight)
 """
+
+ON_DISK = '''
+class OnDisk:
+    """Examples that stay on disk until their rows are asked for."""
+
+    def __init__(self, read, rows):
+        self.read, self.rows = read, rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, chosen):
+        return OnDisk(self.read, self.rows[chosen])
+
+    def index_select(self, dim, chosen):
+        return self.read(self.rows[chosen])
+
+    def split(self, size):
+        return (self.read(rows) for rows in self.rows.split(size))
+'''

@@ -155,6 +155,7 @@ def carry_out(
         return carry_on(begun, quiet=quiet, examine=examine)
     data = _augmented(recipe, data if data is not None else load_data(recipe))
     _introduce(data, quiet)
+    recipe = _with_chosen_stream(recipe, data)
     recipe = _with_chosen_precision(recipe, quiet=quiet)
     seed_everything(recipe.train.seed)
     trained = _build(recipe, data, module)
@@ -188,6 +189,8 @@ def _check_same(recipe: Recipe, begun: Run) -> None:
         kept["optimizer.lr"] = "find"
     if recipe.train.precision == "auto":
         kept["train.precision"] = "auto"
+    if recipe.data.stream == "auto":
+        kept["data.stream"] = "auto"
     different = [name for name in {**asked, **kept} if asked.get(name) != kept.get(name)]
     if different:
         shown = ", ".join(f"{name} was {kept.get(name)}, now {asked.get(name)}" for name in different[:3])
@@ -262,6 +265,7 @@ def _train_and_test(
     known: Preflight | None = None,
 ) -> Run:
     recipe = run.recipe
+    data = _with_measured_reading(recipe, state, data, quiet=quiet)
     per_epoch = steps_in_epoch(data.train, batch=recipe.data.batch, accumulate=recipe.train.accumulate)
     progress = Progress(
         epochs=recipe.train.epochs, steps_per_epoch=per_epoch, start_step=state.steps, quiet=quiet
@@ -636,6 +640,42 @@ def _with_chosen_precision(recipe: Recipe, *, quiet: bool) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": chosen})})
 
 
+def _with_chosen_stream(recipe: Recipe, data: Data) -> Recipe:
+    """Returns the recipe with what `data.stream: auto` came to, where it decides the order: the run keeps it."""
+    chosen = data.reading.options.get("stream")
+    if chosen is None or recipe.data.stream != "auto":
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"stream": chosen})})
+
+
+def _with_measured_reading(recipe: Recipe, state: TrainingState, data: Data, *, quiet: bool) -> Data:
+    """Returns what lies on disk as it is to be read: raw onto the run's device, by who reads it fastest.
+
+    Who that is, is measured by a short trial that changes no result.
+    """
+    from netwright.data.stream import StreamSplit
+    from netwright.training.reading import choose_reading
+
+    if not isinstance(data.train, StreamSplit):
+        return data
+    data = data.to(state.device)
+    # Several processes would take different numbers of steps in the trial, and wait for each other for ever.
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if recipe.data.workers != "auto" or together:
+        return data
+    found = choose_reading(
+        state.network,
+        lambda copy: _begin(recipe, copy, data),
+        data.train,
+        batch=recipe.data.batch,
+        precision=recipe.train.precision,
+    )
+    if found is None:
+        return data
+    _say(found.line(), quiet)
+    return data.read_by(found.workers, pinned=found.pinned)
+
+
 def _with_found_rate(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool) -> Recipe:
     """Returns the recipe with the learning rate that a short trial found."""
     from netwright.training.rate_finder import find_rate
@@ -762,6 +802,8 @@ def most_wrong(
 def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
     """Returns a raw example as (H, W) or (H, W, 3) uint8, or None where it is no picture."""
     inputs = getattr(part, "inputs", None)
+    if inputs is None and hasattr(part, "raw"):  # on disk
+        inputs, index = part.raw(slice(index, index + 1)), 0
     if inputs is None or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
         return None
     pixels = inputs[index].float()

@@ -49,6 +49,10 @@ class DataRecipe(_Section):
     unreadable: float = Field(0.01, ge=0, le=1)
     limit: int | None = Field(None, ge=1)
     overfit: int | None = Field(None, ge=1)
+    target: str | None = None
+    features: list[str] | None = Field(None, min_length=1)
+    stream: bool | Literal["auto"] = "auto"
+    workers: int | Literal["auto", "thread"] = "auto"
 
 
 class AugmentRecipe(_Section):

@@ -201,7 +201,15 @@ class Run:
 
         data = source if isinstance(source, Data) else None
         if data is None:
-            data = load(source, preparation=self.preparation, validation=0, test_share=0)
+            asked = self.recipe.data
+            data = load(
+                source,
+                preparation=self.preparation,
+                validation=0,
+                test_share=0,
+                target=asked.target,
+                features=asked.features,
+            )
         if data.classes != self.classes:
             raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
         return data.test if len(data.test) else data.train

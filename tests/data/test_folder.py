@@ -268,9 +268,9 @@ def test_a_folder_that_is_no_set(tmp_path, make, message):
 
 
 def test_a_set_that_does_not_fit_in_memory_is_told(photos, monkeypatch):
-    monkeypatch.setattr(folder, "free_memory", lambda: 5000)
-    with pytest.raises(DataError, match=r"the set takes 0\.0 GB, and 0\.0 GB of memory are free"):
-        load(photos)
+    monkeypatch.setattr("netwright.data.memory.free_memory", lambda: 5000)
+    with pytest.raises(DataError, match=r"the set takes 5\.1 kB, and 5\.0 kB of memory are free"):
+        load(photos, stream=False)
 
 
 def test_another_set_under_a_preparation_of_before(photos, tmp_path, picture):

@@ -398,7 +398,7 @@ def test_npz_that_cannot_be(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="damaged or other file"):
         load(path)
     path = saved(x=X, y=Y)
-    monkeypatch.setattr("netwright.data.folder.free_memory", lambda: 1000)
+    monkeypatch.setattr("netwright.data.memory.free_memory", lambda: 1000)
     with pytest.raises(DataError, match="of memory are free"):
         load(path)
 

@@ -18,6 +18,9 @@ def fit(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A data set's name, a path, or a recipe file (.yaml).")
     ],
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of a table to predict.")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.py:NAME", help="mlp, cnn, or a class of yours.")
     ] = None,
@@ -74,6 +77,7 @@ def fit(
     else:
         layers.append({"data.source": source})
     flags = {
+        "data.target": target,
         "network.name": network,
         "optimizer.name": optimizer,
         "loss.name": loss,

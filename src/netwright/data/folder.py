@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class, to raw uint8 in memory."""
+"""A folder of images, one sub-folder a class, to raw uint8: in memory, or decoded while the network trains."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +21,14 @@ from netwright.data.images import (
     natural_key,
     quiet_pillow,
 )
+from netwright.data.memory import Stream, choose_stream
+from netwright.data.partition import content_hashes
+from netwright.data.pictures import PictureReader
 from netwright.data.preparation import Preparation
-from netwright.data.source import AnyPart, Part, Source
+from netwright.data.source import AnyPart, Part, Source, StreamPart
+from netwright.data.stamps import stamp_of
+from netwright.data.statistics import pixel_sums
+from netwright.data.survey import Survey
 from netwright.errors import DataError
 
 PART_NAMES: dict[str, str] = {
@@ -34,7 +41,9 @@ PART_NAMES: dict[str, str] = {
 LAYOUT = (
     "Expected one sub-folder a class, or train/ and test/ (and validation/) with one sub-folder a class each."
 )
+ADVICE = "Ask for smaller images (size=), or stream them from disk (data.stream)."
 Found = TypeVar("Found")
+AT_ONCE = 4096  # files whose results are waited for together, so that a million files need no million futures
 
 
 @dataclass(frozen=True)
@@ -47,13 +56,19 @@ class Picture:
 
 
 def read_folder(
-    folder: Path, *, size: int | tuple[int, int] | None = None, unreadable: float = 0.01, like: Any = None
+    folder: Path,
+    *,
+    size: int | tuple[int, int] | None = None,
+    unreadable: float = 0.01,
+    like: Any = None,
+    stream: Stream = "auto",
 ) -> Source:
     """Returns the images under a folder, all of one size, with their class names.
 
     Size: `size`, else that of all images if they are equal, else a square whose side is the median of the
     shorter sides, rounded down to a multiple of 8, from 8 to 128; others are resized to cover it and cut at the
-    centre. Colour if any image has colour. A Preparation in `like` decides both. Raises DataError.
+    centre. Colour if any image has colour. A Preparation in `like` decides both. Streamed (see `choose_stream`),
+    every image is decoded once now, for what a set in memory would show too. Raises DataError.
     """
     source = Source(
         folder.name or str(folder), "folder", {}, None, image=True, highest=255, paths=(str(folder),)
@@ -64,9 +79,11 @@ def read_folder(
         headers, reasons = _each(_header, files)
         check_readable(folder, reasons, len(files), unreadable)
         shape = choose_shape(list(headers.values()), size, like, source.notes)
-        check_memory(len(files) * int(np.prod(shape)), str(folder))
+        streamed, why = choose_stream(stream, len(files) * int(np.prod(shape)), str(folder), advice=ADVICE)
+        source.notes += [why] if why else []
+        read = _survey if streamed else _decode
         for part, classes in layout.items():
-            source.parts[part] = _decode(folder, classes, shape, reasons)
+            source.parts[part] = read(folder, classes, shape, reasons)
     check_readable(folder, reasons, len(files), unreadable)
     if reasons:
         source.notes.append(
@@ -235,11 +252,13 @@ def _each(read: Callable[[str], Found], files: Iterable[str]) -> tuple[dict[str,
     found: dict[str, Found] = {}
     reasons: dict[str, str] = {}
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for file, result in zip(files, pool.map(attempt, files), strict=True):
-            if isinstance(result, Exception):
-                reasons[file] = explain_unreadable(file, result)
-            else:
-                found[file] = result
+        waiting = iter(files)
+        while some := list(islice(waiting, AT_ONCE)):
+            for file, result in zip(some, pool.map(attempt, some), strict=True):
+                if isinstance(result, Exception):
+                    reasons[file] = explain_unreadable(file, result)
+                else:
+                    found[file] = result
     return found, reasons
 
 
@@ -267,6 +286,39 @@ def _decode(
     return Part(torch.from_numpy(pixels[: len(kept)]), ids, names, owned=True)
 
 
+def _survey(
+    folder: Path, classes: list[tuple[str, list[str]]], shape: tuple[int, int, int], reasons: dict[str, str]
+) -> AnyPart:
+    """Returns the images of one part, left on disk, each decoded once to see that it can be; adds to `reasons`."""
+    labelled = [
+        (file, index) for index, (_, inside) in enumerate(classes) for file in inside if file not in reasons
+    ]
+    place = {file: row for row, (file, _) in enumerate(labelled)}
+    hashes = np.empty(len(labelled), np.uint64)
+    sums = torch.empty(2, len(labelled), shape[0], dtype=torch.int64)
+    stamps = np.empty((len(labelled), 2), np.int64)
+
+    def look(file: str) -> None:
+        row = place[file]
+        stamps[row] = stamp_of(file)  # before it is read: a change in between is found when it is read again
+        pixels = torch.from_numpy(decode_image(file, *shape))[None]
+        hashes[row], sums[:, row] = content_hashes(pixels)[0], pixel_sums(pixels)[:, 0]
+
+    _, broken = _each(look, list(place))
+    reasons |= broken
+    kept = np.array([row for row, (file, _) in enumerate(labelled) if file not in broken], np.int64)
+    files = [labelled[row][0] for row in kept]
+    ids = torch.tensor([labelled[row][1] for row in kept], dtype=torch.int64)
+    names = tuple(os.path.relpath(file, folder) for file in files)
+    return StreamPart(
+        PictureReader(files, shape, stamps[kept]),
+        torch.arange(len(kept)),
+        ids,
+        Survey(hashes[kept], sums[:, kept]),
+        names,
+    )
+
+
 def check_readable(folder: Path, reasons: dict[str, str], total: int, share: float) -> None:
     """Raises DataError where more than the stated share of the images cannot be read."""
     if len(reasons) > share * total:
@@ -288,25 +340,3 @@ def _check_every_class(folder: Path, source: Source) -> None:
         for name, count in zip(source.classes, counts.tolist(), strict=True):
             if not count:
                 raise DataError(f"{folder}: none of the images of class {name!r} in {part} can be read")
-
-
-def check_memory(needed: int, where: str) -> None:
-    """Raises DataError where a set would not fit into the memory that is free (where the system tells it)."""
-    free = free_memory()
-    if free is not None and needed > 0.9 * free:
-        raise DataError(
-            f"{where}: decoded, the set takes {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free.\n"
-            "Ask for smaller images (size=), or give a Dataset that reads them one at a time."
-        )
-
-
-def free_memory() -> int | None:
-    """Returns the bytes of memory that are free for use, or None where /proc/meminfo does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None

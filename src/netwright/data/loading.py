@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,17 +14,29 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from netwright.data import arrays, labels, named
+from netwright.data.ahead import Workers
+from netwright.data.memory import Stream, choose_stream
+from netwright.data.parquet import is_parquet
 from netwright.data.partition import stratified_split
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
-from netwright.data.sets import Data, Reading
-from netwright.data.source import AnyPart, DatasetPart, Part, Source
-from netwright.data.statistics import pixel_statistics, value_statistics
+from netwright.data.sets import AnySplit, Data, Reading
+from netwright.data.source import AnyPart, DatasetPart, Part, Source, StreamPart
+from netwright.data.split import Split
+from netwright.data.statistics import (
+    pixel_statistics,
+    rows_in_chunk,
+    statistics_of_chunks,
+    statistics_of_sums,
+    value_statistics,
+)
+from netwright.data.stream import StreamSplit
+from netwright.data.survey import blocks
 from netwright.data.torch_dataset import read_dataset, sample
 from netwright.errors import DataError, UnknownNameError, unknown_name
 
 TAKES = (
-    "load takes a registered name, a folder of images (one sub-folder a class), an .npz file, "
-    "a torch Dataset, or tensors and arrays"
+    "load takes a registered name, a folder of images (one sub-folder a class) or of arrays (x.npy, y.npy), an .npz "
+    "file, Parquet files, a torch Dataset, or tensors and arrays"
 )
 Numbers = float | Sequence[float]
 
@@ -44,12 +57,16 @@ def load(
     size: int | tuple[int, int] | None = None,
     unreadable: float = 0.01,
     classes: Sequence[str] | None = None,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
+    stream: Stream = "auto",
+    workers: Workers | Literal["auto"] = "auto",
     name: str | None = None,
 ) -> Data:
     """Returns train, validation and test of a data set, checked, with what prepares them.
 
-    `source` is a registered name, a path (folder of images, .npz), a torch Dataset, inputs with `targets`,
-    a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
+    `source` is a registered name, a path (folder of images or of .npy files, .npz, Parquet), a torch Dataset,
+    inputs with `targets`, a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
     features or (N, H, W), (N, C, H, W), (N, H, W, C) images; integer, boolean or string targets (N,) are
     classes, float targets (N,) or (N, D) are predicted as numbers.
 
@@ -62,7 +79,12 @@ def load(
     the training part alone, a channel or feature at a time; `mean` and `std` override them), "scale" (only
     the division), "none", or a Preparation to use as it is. Images of a folder get `size` (a side, or height
     and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
-    integer labels.
+    integer labels. `target` names the column of a Parquet file to predict, `features` those to use.
+
+    `stream`: read from disk as it goes (True), hold in memory (False), or hold what takes no more than half of the
+    free memory ("auto"); for paths to folders and Parquet. `workers` read what is streamed: 0 (between the steps),
+    "thread" (a thread reads ahead), a number of processes, or "auto" (`fit` measures; else a thread). Neither
+    changes a batch, but for the order of Parquet's rows (see `netwright.data.parquet`).
 
     Raises DataError (or UnknownNameError) saying what was expected, what came, and where.
 
@@ -71,7 +93,15 @@ def load(
     """
     check_mode(preparation, mean, std)
     found = read_source(
-        source, targets, size=size, unreadable=unreadable, preparation=preparation, classes=classes
+        source,
+        targets,
+        size=size,
+        unreadable=unreadable,
+        preparation=preparation,
+        classes=classes,
+        target=target,
+        features=features,
+        stream=stream,
     )
     found.name = name or found.name
     _check_alike(found)
@@ -98,7 +128,8 @@ def load(
     prepare = make_preparation(found, preparation, mean, std)
     empty = found.parts["train"].select(torch.zeros(0, dtype=torch.int64))
     train, held, tested = (
-        found.parts.get(part, empty).split(prepare) for part in ("train", "validation", "test")
+        read_by(found.parts.get(part, empty).split(prepare), workers)
+        for part in ("train", "validation", "test")
     )
     reading = Reading(found.kind, found.paths, {**options, "shape": prepare.shape, "steps": steps})
     notes = tuple(dict.fromkeys(found.notes))
@@ -152,10 +183,24 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
     path = Path(source).expanduser()
     if path.is_dir():
         from netwright.data.folder import read_folder
+        from netwright.data.mapped import is_arrays_folder
 
+        if is_arrays_folder(path):
+            _check_unused(path, options, "size", "target", "features")
+            return _read_arrays_folder(path, options)
+        if is_parquet(path):
+            return _read_parquet(path, options)
+        _check_unused(path, options, "target", "features")
         return read_folder(
-            path, size=options["size"], unreadable=options["unreadable"], like=options["preparation"]
+            path,
+            size=options["size"],
+            unreadable=options["unreadable"],
+            like=options["preparation"],
+            stream=options["stream"],
         )
+    if is_parquet(path):
+        return _read_parquet(path, options)
+    _check_unused(path, options, "target", "features")
     if path.suffix.lower() == ".npz" and path.is_file():
         from netwright.data.npz import read_npz
 
@@ -172,6 +217,41 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
     raise UnknownNameError(
         f"{unknown_name('data set', text, named.datasets)}\nNor is there a folder of that name."
     )
+
+
+def _check_unused(path: Path, options: dict[str, Any], *names: str) -> None:
+    takes = {"size": "a folder of images", "target": "Parquet files", "features": "Parquet files"}
+    for option in names:
+        if options[option] is not None:
+            raise DataError(
+                f"{path}: {option}= goes with {takes[option]}, came {options[option]!r} with another source"
+            )
+
+
+def _read_parquet(path: Path, options: dict[str, Any]) -> Source:
+    from netwright.data.parquet import read_parquet
+
+    _check_unused(path, options, "size")
+    return read_parquet(path, **{key: options[key] for key in ("target", "features", "classes", "stream")})
+
+
+def _read_arrays_folder(folder: Path, options: dict[str, Any]) -> Source:
+    from netwright.data import mapped
+
+    files = mapped.find_arrays(folder)
+    streamed, why = choose_stream(options["stream"], mapped.bytes_needed(files), str(folder))
+    name = folder.name or str(folder)
+    if streamed:
+        found = mapped.stream_arrays(folder, files, options["classes"], name=name)
+    else:
+        found = _read_parts(mapped.read_arrays(files), options["classes"], name=name)
+    found.kind = "arrays"
+    found.paths = tuple(str(path) for pair in files.values() for path in pair)
+    found.entries = {"arrays": {part: tuple(map(str, pair)) for part, pair in files.items()}}
+    unused = sorted(path.name for path in folder.glob("*.npy") if str(path) not in found.paths)
+    found.notes += [why] if why else []
+    found.notes += [f"not used: {', '.join(unused[:5])}{', …' if len(unused) > 5 else ''}"] if unused else []
+    return found
 
 
 def _read_parts(parts: dict[str, Any], classes: Sequence[str] | None, *, name: str = "data") -> Source:
@@ -197,9 +277,7 @@ def _read_parts(parts: dict[str, Any], classes: Sequence[str] | None, *, name: s
 
 
 def _with_targets(part: AnyPart, targets: Tensor) -> AnyPart:
-    if isinstance(part, DatasetPart):
-        return DatasetPart(part.dataset, targets)
-    return Part(part.inputs, targets, part.names, part.owned)
+    return replace(part, targets=targets)
 
 
 def _read_part(
@@ -261,8 +339,13 @@ def _match_classes(found: Source, classes: tuple[str, ...]) -> None:
 
 
 def _check_alike(found: Source) -> None:
-    parts = {name: part.inputs for name, part in found.parts.items() if isinstance(part, Part)}
-    shapes = {name: (tuple(inputs.shape[1:]), inputs.dtype) for name, inputs in parts.items()}
+    shapes = {
+        name: (tuple(part.inputs.shape[1:]), part.inputs.dtype)
+        if isinstance(part, Part)
+        else (tuple(part.reader.shape), part.reader.dtype)
+        for name, part in found.parts.items()
+        if not isinstance(part, DatasetPart)
+    }
     if len(set(shapes.values())) > 1:
         shown = "; ".join(
             f"{name} {shape}, {str(dtype).removeprefix('torch.')}" for name, (shape, dtype) in shapes.items()
@@ -432,7 +515,7 @@ def make_preparation(
 ) -> Preparation:
     """Returns what prepares this source, from statistics of its training part alone."""
     train = found.parts["train"]
-    first = train.inputs if isinstance(train, Part) else sample(train.dataset, 1)
+    first = _first(train)
     shape = tuple(first.shape[1:])
     if isinstance(mode, Preparation):
         floats = isinstance(mode, ImagePreparation) and mode.highest is None
@@ -457,11 +540,7 @@ def _standard(
 ) -> dict[str, list[float]]:
     given = {"mean": _column(mean, "mean"), "std": _column(std, "std")}
     if given["mean"] is None or given["std"] is None:
-        inputs = _sample(found)
-        if inputs.dtype == torch.uint8 and found.image:
-            measured = pixel_statistics(inputs, scale)
-        else:
-            measured = value_statistics(inputs)
+        measured = _measure(found, scale)
         constant = int(measured[2].sum())
         if constant and given["std"] is None:
             what = "channels" if found.image else "features"
@@ -486,12 +565,42 @@ def _column(numbers: Numbers | None, option: str) -> list[float] | None:
         ) from None
 
 
-def _sample(found: Source) -> Tensor:
+def _measure(found: Source, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns (mean, std, constant) of the training part: the same bits streamed as in memory."""
     train = found.parts["train"]
-    if isinstance(train, Part):
-        return train.inputs
-    inputs = sample(train.dataset, len(train))
-    found.notes.append(
-        f"mean and std are those of {len(inputs):,} of {len(train):,} training examples, read once"
+    if isinstance(train, StreamPart):
+        elements = int(torch.Size(train.reader.shape).numel())
+        if train.survey.sums is not None:
+            pixels = len(train) * elements // train.reader.shape[0]
+            return statistics_of_sums(train.survey.sums[:, train.rows].sum(1), count=pixels, scale=scale)
+        parts = blocks(train.reader, train.rows, size=rows_in_chunk(elements))
+        return statistics_of_chunks(block for _, block in parts)
+    inputs = train.inputs if isinstance(train, Part) else sample(train.dataset, len(train))
+    if not isinstance(train, Part):
+        found.notes.append(
+            f"mean and std are those of {len(inputs):,} of {len(train):,} training examples, read once"
+        )
+    if inputs.dtype == torch.uint8 and found.image:
+        return pixel_statistics(inputs, scale)
+    return value_statistics(inputs)
+
+
+def _first(part: AnyPart) -> Tensor:
+    """Returns the first example, raw, (1, *shape)."""
+    if isinstance(part, Part):
+        return part.inputs[:1]
+    return part.reader.read(part.rows[:1]) if isinstance(part, StreamPart) else sample(part.dataset, 1)
+
+
+def read_by(split: AnySplit, workers: Workers | Literal["auto"]) -> AnySplit:
+    """Returns the split with who reads it, where it is read as it goes."""
+    valid = workers in ("auto", "thread") or (
+        isinstance(workers, int) and not isinstance(workers, bool) and workers >= 0
     )
-    return inputs
+    if not valid:
+        raise DataError(f"workers: expected 'auto', 'thread' or a number of processes, came {workers!r}")
+    if isinstance(split, Split) or workers == "auto":
+        return split
+    if isinstance(split, StreamSplit):
+        return replace(split, workers=workers if split.reader.by_processes or workers == 0 else "thread")
+    return replace(split, workers=0 if workers == "thread" else workers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netwright.data.folder import check_memory
+from netwright.data.memory import check_memory
 from netwright.errors import DataError
 
 # (inputs, targets) by part; in a part the first pair that is there is taken.
@@ -18,12 +19,18 @@ KEYS = {
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
 }
 
+ADVICE = (
+    "An archive cannot be read in pieces. Save its arrays as files of their own in a folder, np.save('set/x.npy', x) and "
+    "np.save('set/y.npy', y), and give the folder: it is streamed."
+)
+
 
 def read_npz(path: Path) -> dict[str, tuple[Any, Any]]:
     """Returns {"train": (inputs, targets), …} of an archive; raises DataError naming the file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            check_memory(sum(entry.file_size for entry in archive.infolist()), str(path))
+            needed = sum(entry.file_size for entry in archive.infolist())
+            check_memory(needed, str(path), advice=ADVICE)
         with np.load(path, allow_pickle=False) as archive:
             return _pairs(path, archive)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
@@ -33,17 +40,27 @@ def read_npz(path: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def _pairs(path: Path, archive: Any) -> dict[str, tuple[Any, Any]]:
+    pairs = choose_pairs(str(path), archive.files, what="arrays")
+    return {
+        part: (_array(path, archive, inputs), _array(path, archive, targets))
+        for part, (inputs, targets) in pairs.items()
+    }
+
+
+def choose_pairs(where: str, names: Sequence[str], *, what: str) -> dict[str, tuple[str, str]]:
+    """Returns {"train": (inputs, targets), …} by the names that are there; raises DataError naming what is not.
+
+    >>> choose_pairs("set", ["x", "y", "x_test", "y_test"], what="arrays")
+    {'train': ('x', 'y'), 'test': ('x_test', 'y_test')}
+    """
     found = {}
     for part, pairs in KEYS.items():
-        for inputs, targets in pairs:
-            if inputs in archive.files and targets in archive.files:
-                found[part] = (_array(path, archive, inputs), _array(path, archive, targets))
-                break
+        pair = next((pair for pair in pairs if pair[0] in names and pair[1] in names), None)
+        if pair is not None:
+            found[part] = pair
     if "train" not in found:
         expected = " or ".join(f"{inputs} and {targets}" for inputs, targets in KEYS["train"])
-        raise DataError(
-            f"{path}: expected arrays named {expected}; came {', '.join(archive.files) or 'none'}"
-        )
+        raise DataError(f"{where}: expected {what} named {expected}; came {', '.join(names) or 'none'}")
     return found
 
 

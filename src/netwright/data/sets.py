@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netwright.data.ahead import Workers
 from netwright.data.augmentation import Augmentation
 from netwright.data.generators import kept_generators
 from netwright.data.preparation import Preparation
 from netwright.data.split import DatasetSplit, Split
+from netwright.data.stream import StreamSplit
+
+AnySplit = Split | DatasetSplit | StreamSplit
 
 
 @dataclass(frozen=True)
 class Reading:
     """How a set was read: enough to read the same examples again into the same order.
 
-    `kind` is digits, idx, folder, npz or python; `paths` are files in the order read, or the one folder;
+    `kind` is digits, idx, folder, npz, arrays, parquet or python; `paths` are files in the order read, or the one folder;
     `options` has what was in effect: `seed`, `classes`, `shape` and `highest` of the raw examples, and
     `steps`, the cuts in order, each {"from", "into", "size"}: stratified_split(targets, groups, size, seed)
     of `from` holds out `into`, grouped by content_hashes; {"limit": part, "size"}: the part becomes what is
@@ -43,9 +47,9 @@ class Data:
     """
 
     name: str
-    train: Split | DatasetSplit
-    validation: Split | DatasetSplit
-    test: Split | DatasetSplit
+    train: AnySplit
+    validation: AnySplit
+    test: AnySplit
     classes: tuple[str, ...] | None
     preparation: Preparation
     notes: tuple[str, ...] = ()
@@ -101,6 +105,14 @@ class Data:
         augmentation.check_shape(self.input_shape, name=self.name)
         notes = (*self.notes, f"training images are {augmentation.describe()}, anew in every epoch")
         return replace(self, train=replace(self.train, augmentation=augmentation), notes=notes)
+
+    def read_by(self, workers: Workers, *, pinned: bool = False) -> Data:
+        """Returns the same set, what lies on disk read by `workers`; no batch is changed by it."""
+        parts = {
+            name: replace(part, workers=workers, pinned=pinned) if isinstance(part, StreamSplit) else part
+            for name, part in (("train", self.train), ("validation", self.validation), ("test", self.test))
+        }
+        return replace(self, train=parts["train"], validation=parts["validation"], test=parts["test"])
 
     def describe(self) -> str:
         """Returns a few lines of plain text for the terminal.

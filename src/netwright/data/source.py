@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from torch.utils.data import Dataset, Subset
 from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
 from netwright.data.split import DatasetSplit, Split
+from netwright.data.stream import Reader, StreamSplit
+
+if TYPE_CHECKING:
+    from netwright.data.survey import Survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,38 @@ class DatasetPart:
         return DatasetSplit(self.dataset, self.targets, preparation)
 
 
-AnyPart = Part | DatasetPart
+@dataclass(frozen=True, eq=False)
+class StreamPart:
+    """Examples that stay on disk: `rows` (N,) int64 of a reader, and what a look at all of its rows showed."""
+
+    reader: Reader
+    rows: Tensor
+    targets: Tensor
+    survey: Survey
+    names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def select(self, indices: Tensor) -> StreamPart:
+        return replace(
+            self,
+            rows=self.rows[indices],
+            targets=self.targets[indices],
+            names=_names(self.names, indices),
+        )
+
+    def divide(self, kept: Tensor, held_out: Tensor) -> tuple[StreamPart, StreamPart]:
+        return self.select(kept), self.select(held_out)
+
+    def hashes(self) -> np.ndarray:
+        return self.survey.hashes[self.rows.numpy()]
+
+    def split(self, preparation: Preparation) -> StreamSplit:
+        return StreamSplit(self.reader, self.rows, self.targets, preparation, self.names)
+
+
+AnyPart = Part | DatasetPart | StreamPart
 
 
 @dataclass

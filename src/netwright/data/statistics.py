@@ -1,9 +1,12 @@
 """Mean and standard deviation of the training part: exact for pixels, in double precision for numbers.
 
-`eject` prints these functions with inspect.getsource: they may name nothing but torch.
+What is streamed and what is held in memory go through the same functions, in the same order, to the same bits.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 import torch
 
@@ -22,12 +25,36 @@ def pixel_statistics(images: torch.Tensor, scale: float) -> tuple[torch.Tensor, 
     for part in images.split(4096):
         for channel in range(images.shape[1]):
             counts[channel] += torch.bincount(part[:, channel].reshape(-1), minlength=256)
-    values = torch.arange(256, dtype=torch.float64) / scale
-    total = counts.sum(1)
-    mean = (counts * values).sum(1) / total
-    std = ((counts * (values - mean[:, None]) ** 2).sum(1) / total).sqrt()
-    constant = (counts > 0).sum(1) == 1
-    return mean.float(), std.masked_fill(constant, 1.0).float(), constant
+    values = torch.arange(256)
+    sums = torch.stack([(counts * values).sum(1), (counts * values**2).sum(1)])
+    return statistics_of_sums(sums, count=images.numel() // images.shape[1], scale=scale)
+
+
+def pixel_sums(images: torch.Tensor) -> torch.Tensor:
+    """Returns (2, N, C) int64 of (N, C, H, W) uint8 images: the sum of each channel's pixels, and of their squares.
+
+    >>> pixel_sums(torch.tensor([[[[2, 3]]]], dtype=torch.uint8)).flatten().tolist()
+    [5, 13]
+    """
+    flat = images.flatten(2)
+    # In int32 a square fits, and takes half of the memory of int64.
+    return torch.stack([flat.sum(2, dtype=torch.int64), flat.int().square().sum(2, dtype=torch.int64)])
+
+
+def statistics_of_sums(
+    sums: torch.Tensor, *, count: int, scale: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns what `pixel_statistics` does, of (2, C) int64 sums over `count` pixels a channel.
+
+    The variance is taken in whole numbers, (count * squares - sum**2) / count**2, so nothing cancels.
+    """
+    means, stds, constant = [], [], []
+    for total, squares in zip(*sums.tolist(), strict=True):
+        spread = count * squares - total**2
+        means.append(total / (count * scale))
+        stds.append(math.sqrt(spread) / (count * scale) if spread else 1.0)
+        constant.append(spread == 0)
+    return torch.tensor(means), torch.tensor(stds), torch.tensor(constant)
 
 
 def value_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -40,16 +67,39 @@ def value_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, 
     >>> mean.tolist(), std.tolist(), constant.tolist()
     ([2.0, 5.0], [1.0, 1.0], [False, True])
     """
-    dims = [0, *range(2, values.dim())]
-    shape = [1, -1] + [1] * (values.dim() - 2)
-    rows = max(1, 2**20 // max(1, values[0].numel()))
-    count = values.numel() // values.shape[1]
-    mean = sum(part.double().sum(dims) for part in values.split(rows)) / count
-    square = sum((part.double() - mean.view(shape)).square().sum(dims) for part in values.split(rows))
-    first = values[:1].reshape(1, values.shape[1], -1)[..., :1]
-    alike = [
-        (part.reshape(len(part), values.shape[1], -1) == first).all(2).all(0) for part in values.split(rows)
-    ]
-    constant = torch.stack(alike).all(0)
-    std = (square / count).sqrt()
-    return mean.float(), std.masked_fill(constant, 1.0).float(), constant
+    return statistics_of_chunks(values.split(rows_in_chunk(values[0].numel())))
+
+
+def rows_in_chunk(numbers: int) -> int:
+    """Returns how many examples of so many numbers `value_statistics` sums at a time."""
+    return max(1, 2**20 // max(1, numbers))
+
+
+def statistics_of_chunks(
+    chunks: Iterable[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns what `value_statistics` does, of the chunks that it would cut, each looked at once.
+
+    Sums are of differences to the first chunk's mean, so that the variance of numbers far from 0 does not
+    cancel (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", shifted data).
+    """
+    shift = first = None
+    count = 0
+    for chunk in chunks:
+        values = chunk.flatten(2) if chunk.dim() > 2 else chunk[:, :, None]
+        wide = values.double()
+        if shift is None or first is None:
+            shift = wide.mean((0, 2))
+            first = values[0, :, :1].clone()
+            total = square = torch.zeros_like(shift)
+            constant = torch.ones(len(shift), dtype=torch.bool)
+        wide = wide - shift[:, None]
+        total = total + wide.sum((0, 2))
+        square = square + wide.square().sum((0, 2))
+        constant = constant & (values == first).all(2).all(0)
+        count += len(values) * values.shape[2]
+    assert shift is not None, "no examples"
+    mean = total / count
+    std = (square / count - mean.square()).clamp(min=0).sqrt()
+    constant = constant | (std == 0)
+    return (shift + mean).float(), std.masked_fill(constant, 1.0).float(), constant

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from netwright.data.arrays import read_inputs
-from netwright.data.folder import free_memory
 from netwright.data.generators import kept_generators
 from netwright.data.labels import read_targets
+from netwright.data.memory import free_memory
 from netwright.data.source import AnyPart, DatasetPart, Part
 from netwright.errors import DataError
 
