@@ -1,10 +1,12 @@
-"""A folder of NumPy's .npy files, x.npy and y.npy: into memory, or read through a memory map."""
+"""A folder of NumPy's .npy files, x.npy and y.npy: into memory, or read row by row as it goes."""
 
 from __future__ import annotations
 
-import mmap
+import os
+import threading
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,11 +20,6 @@ from netwright.data.stamps import check_stamp, stamp_of
 from netwright.data.survey import survey
 from netwright.errors import DataError
 
-PAGE = 4096
-# The kernel maps up to so much around a page that is touched, where the file is in its cache (fault-around).
-AROUND_BYTES = 16 * PAGE
-# Touched pages count as ours until they are given back; giving back costs the next touch 1 microsecond a row.
-MOST_MAPPED_BYTES = 48 << 20
 BLOCK_ROWS_BYTES = 1 << 24
 DENSE = 2  # rows in ascending order, of which every second one is wanted, are read as a run
 
@@ -54,26 +51,31 @@ def bytes_needed(files: dict[str, tuple[Path, Path]]) -> int:
 
 def read_arrays(files: dict[str, tuple[Path, Path]]) -> dict[str, tuple[Any, Any]]:
     """Returns {"train": (inputs, targets), …}, mapped; what takes them copies them into memory."""
-    return {part: (open_array(inputs), open_array(targets)) for part, (inputs, targets) in files.items()}
+    return {
+        part: (open_array(inputs), np.array(open_array(targets))) for part, (inputs, targets) in files.items()
+    }
 
 
 def open_array(path: Path) -> np.ndarray:
     """Returns the array of a .npy file, mapped for reading; raises DataError naming the file."""
     try:
+        with open(path, "rb") as file:
+            begins = file.read(6)
+        if begins not in (b"", b"\x93NUMPY"):
+            raise DataError(f"{path}: expected NumPy's .npy format, came another file (it begins {begins!r})")
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
-        said = str(error)
-        if "pickle" in said or "Python objects" in said:
+        if isinstance(error, DataError):
+            raise
+        if "Python objects" in str(error):
             raise DataError(
                 f"{path}: expected numbers or strings, came pickled objects, which are never loaded.\n"
                 "Save it with a dtype of its own, as np.save(path, np.asarray(values, dtype=np.float32))."
             ) from None
-        if "mmap" in said or "end of file" in said.lower() or not path.stat().st_size:
-            shown = f"cut off or empty ({path.stat().st_size:,} bytes; {said})"
-            raise DataError(f"{path}: expected a whole .npy file, came one that is {shown}") from None
-        raise DataError(f"{path}: expected NumPy's .npy format, came another file ({said})") from None
+        shown = f"cut off or empty ({path.stat().st_size:,} bytes; {error})"
+        raise DataError(f"{path}: expected a whole .npy file, came one that is {shown}") from None
 
 
 def stream_arrays(folder: Path, files: dict[str, tuple[Path, Path]], classes: Any, *, name: str) -> Source:
@@ -82,7 +84,7 @@ def stream_arrays(folder: Path, files: dict[str, tuple[Path, Path]], classes: An
     raw, readers = {}, {}
     for part, (inputs, targets) in files.items():
         readers[part] = _reader(inputs, found)
-        raw[part] = read_targets(open_array(targets), where=str(targets))
+        raw[part] = read_targets(np.array(open_array(targets)), where=str(targets))
         if len(readers[part]) != len(raw[part]):
             raise DataError(
                 f"{folder}: expected a target for each of {len(readers[part]):,} inputs in {inputs.name}, "
@@ -138,10 +140,12 @@ def _holds_bytes(path: Path, array: np.ndarray) -> bool:
 
 
 class ArrayReader:
-    """The rows of one .npy file, read through a memory map whose pages are given back.
+    """The rows of one .npy file, each read from its place in the file.
 
-    A row of 784 bytes takes 0.2 microseconds from pages that are mapped and 1.2 from pages that were given back
-    (2.4 by a read of its own for each; one Xeon core, file in the kernel's cache).
+    Not through a memory map: mapped pages count as the process's own until they are given back, and the kernel maps
+    up to 2 MB around a row that is touched, so that giving them back in time costs 11 microseconds a row of 3 kB
+    beside the 2 of a read of its own (one Xeon core, the file in the kernel's cache). A file that is cut off while
+    it is read is an error here, where a map ends the process (SIGBUS).
     """
 
     by_processes = True
@@ -149,37 +153,40 @@ class ArrayReader:
     def __init__(self, path: Path, *, channels_last: bool, bytes_: bool) -> None:
         self.path, self.channels_last = path, channels_last
         self.stamp = stamp_of(path)
-        shape = open_array(path).shape
-        self.count, inner = shape[0], shape[1:]
+        array = open_array(path)
+        self.stored, self.count, inner = array.dtype, len(array), array.shape[1:]
+        self.stored_shape = inner
+        self.offset = int(array.offset)  # type: ignore[attr-defined]
+        self.row_bytes = array[:1].nbytes
         if channels_last:
             inner = (inner[2], inner[0], inner[1])
         self.shape = inner if len(inner) != 2 else (1, *inner)
         self.dtype = torch.uint8 if bytes_ else torch.float32
-        self._array: np.ndarray | None = None
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self.count
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None, "_map": None}
+        return {**self.__dict__, "_descriptor": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "_lock": threading.Lock()}
 
     def read(self, rows: Tensor) -> Tensor:
-        # Also the guard against SIGBUS, with which the kernel answers who reads a mapped file past its end.
-        self.check_unchanged()
         places = rows.numpy()
-        taken, at = self._around(places)
         wanted = torch.empty(len(places), *self.shape, dtype=self.dtype)
         out = wanted.numpy()
-        # mode="clip", because "raise" fills a second buffer first; rows lie in 0 … N - 1 by construction.
-        if not self.channels_last and taken.dtype == out.dtype:
-            taken.take(at, axis=0, out=out.reshape(len(at), *taken.shape[1:]), mode="clip")
-        else:
-            chosen = taken.take(at, axis=0, mode="clip")
-            if self.channels_last:
-                chosen = chosen.transpose(0, 3, 1, 2)
-            with np.errstate(over="ignore"):  # what overflows becomes infinite, and the survey names it
-                np.copyto(out, chosen.reshape(out.shape), casting="unsafe")
-        self._give_back(len(places))
+        if not self.channels_last and self.stored == out.dtype:
+            self._fill(out, places)
+            return wanted
+        stored = np.empty((len(places), *self.stored_shape), self.stored)
+        self._fill(stored, places)
+        if self.channels_last:
+            stored = stored.transpose(0, 3, 1, 2)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and the survey names it
+            np.copyto(out, stored.reshape(out.shape), casting="unsafe")
         return wanted
 
     def check_unchanged(self) -> None:
@@ -188,38 +195,49 @@ class ArrayReader:
     def pools(self, rows: Tensor, *, seed: int, epoch: int) -> None:
         return None
 
-    def _around(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an array and where in it the rows lie: the map, or, of rows in a run, what a plain read gives.
-
-        A disk reads a run at its full speed, while a map of many small rows asks for it page by page.
-        """
-        array = self._mapped()
-        if len(places):
+    def _fill(self, out: np.ndarray, places: np.ndarray) -> None:
+        """Reads the rows at `places` into `out`; raises DataError where the file ends before them."""
+        if len(places) and _is_dense(places):
             first, last = int(places[0]), int(places[-1])
-            if len(places) * DENSE > last - first >= 0 and bool((np.diff(places) > 0).all()):
-                count = (last - first + 1) * (array[:1].size)
-                offset = self._offset + first * self._row_bytes
-                run = np.fromfile(self.path, array.dtype, count, offset=offset)
-                return run.reshape(-1, *array.shape[1:]), places - first
-        return array, places
+            count = (last - first + 1) * (self.row_bytes // self.stored.itemsize)
+            run = np.fromfile(self.path, self.stored, count, offset=self.offset + first * self.row_bytes)
+            if len(run) < count:
+                self._cut_off(last)
+            np.take(
+                run.reshape(-1, *self.stored_shape),
+                places - first,
+                axis=0,
+                out=out.reshape(-1, *self.stored_shape),
+                mode="clip",
+            )
+            return
+        memory = memoryview(out.reshape(-1).view(np.uint8).data)
+        size, begin = self.row_bytes, 0
+        for place in places.tolist():
+            if self._read_at(memory[begin : begin + size], self.offset + place * size) < size:
+                self._cut_off(place)
+            begin += size
 
-    def _mapped(self) -> np.ndarray:
-        if self._array is None:
-            array = open_array(self.path)
-            with open(self.path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._offset = int(array.offset)  # type: ignore[attr-defined]
-            flat = np.frombuffer(self._map, array.dtype, array.size, self._offset)
-            self._array = flat.reshape(array.shape)
-            self._row_bytes = self._array[:1].nbytes
-            self._touched = 0
-            if self._row_bytes < AROUND_BYTES and hasattr(mmap, "MADV_RANDOM"):
-                # Else the kernel reads 128 kB of a slow disk for every small row.
-                self._map.madvise(mmap.MADV_RANDOM)
-        return self._array
+    def _read_at(self, memory: memoryview, offset: int) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            weakref.finalize(self, os.close, self._descriptor)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        if hasattr(os, "preadv"):
+            return os.preadv(self._descriptor, (memory,), offset)
+        with self._lock:  # two threads would move each other's place
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            content = os.read(self._descriptor, len(memory))
+        memory[: len(content)] = content
+        return len(content)
 
-    def _give_back(self, count: int) -> None:
-        self._touched += count * (self._row_bytes + AROUND_BYTES)
-        if self._touched >= MOST_MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+    def _cut_off(self, place: int) -> NoReturn:
+        self.check_unchanged()
+        raise DataError(f"{self.path}: the file ends before row {place:,} of {self.count:,}")
+
+
+def _is_dense(places: np.ndarray) -> bool:
+    """Says whether rows in ascending order lie so close that one read of the whole run is cheaper than one for each."""
+    span = int(places[-1]) - int(places[0]) + 1
+    return len(places) <= span <= DENSE * len(places) and bool((np.diff(places) > 0).all())

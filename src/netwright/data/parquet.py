@@ -181,9 +181,10 @@ class Table:
         self.widths: dict[str, int] = {}
         self._held: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
-        first = self._decode(0)
-        self.shape: tuple[int, ...] = (first.shape[1],)
-        self.row_bytes = 4 * first.shape[1]
+        self._open_file: tuple[int, Any] | None = None
+        self.shape: tuple[int, ...] = ()
+        self.shape = self._decode(0).shape[1:]
+        self.row_bytes = 4 * self.shape[0]
 
     def _check_alike(self, file: Path, schema: Any, found: Any) -> None:
         for name in (self.target, *self.columns):
@@ -197,7 +198,7 @@ class Table:
         return int(self.starts[-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": OrderedDict(), "_lock": None}
+        return {**self.__dict__, "_held": OrderedDict(), "_lock": None, "_open_file": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {**state, "_lock": threading.Lock()}
@@ -246,11 +247,20 @@ class Table:
 
     def _decode(self, group: int) -> np.ndarray:
         """Returns the features of one row group, (rows, D) float32; missing values are NaN."""
+        import pyarrow
+
         columns = self._columns(group, self.columns)
-        arrays = [
-            self._numbers(name, column, group) for name, column in zip(self.columns, columns, strict=True)
-        ]
-        return np.concatenate(arrays, axis=1)
+        if not self.shape:
+            return np.concatenate(
+                [self._numbers(*pair, group) for pair in zip(self.columns, columns)], axis=1
+            )
+        out, at = np.empty((self.groups[group].rows, *self.shape), np.float32), 0
+        for name in self.columns:  # each column is let go as soon as it is copied
+            values = self._numbers(name, columns.pop(0), group)
+            out[:, at : at + values.shape[1]] = values
+            at += values.shape[1]
+        pyarrow.default_memory_pool().release_unused()
+        return out
 
     def _columns(self, group: int, names: Sequence[str]) -> list[Any]:
         import pyarrow
@@ -259,13 +269,22 @@ class Table:
         file = self.files[entry.file]
         check_stamp(file, self.stamps[entry.file])
         try:
-            with _open(file) as opened:
-                table = opened.read_row_group(entry.number, columns=list(names), use_threads=False)
+            table = self._opened(entry.file).read_row_group(
+                entry.number, columns=list(names), use_threads=False
+            )
         except (OSError, pyarrow.ArrowException) as error:
             raise DataError(
                 f"{file}: row group {entry.number} cannot be read ({_first_line(error)})"
             ) from None
         return [table.column(name).combine_chunks() for name in names]
+
+    def _opened(self, number: int) -> Any:
+        """Returns a file of this part, open: the last one asked for stays so, since its footer takes long to read."""
+        if self._open_file is None or self._open_file[0] != number:
+            if self._open_file is not None:
+                self._open_file[1].close()
+            self._open_file = number, _open(self.files[number])
+        return self._open_file[1]
 
     def _numbers(self, name: str, column: Any, group: int) -> np.ndarray:
         """Returns (rows, width) float32 of a column of numbers, booleans, or lists of them of one length."""
@@ -314,7 +333,8 @@ class Table:
             codes[self.starts[group] : self.starts[group + 1]] = ids[coded.indices.to_numpy()]
         # A dictionary may hold labels that no row has.
         seen = np.unique(codes)
-        labels = np.asarray([label for label, code in known.items() if code in set(seen.tolist())])
+        held = set(seen.tolist())
+        labels = np.asarray([label for label, code in known.items() if code in held])
         distinct, place = np.unique(labels, return_inverse=True)
         renumbered = np.full(len(known), -1, np.int64)
         renumbered[seen] = place
@@ -458,7 +478,7 @@ def _open(file: Path) -> Any:
             f"{file}: reading Parquet needs pyarrow, which is not installed: pip install 'netwright[parquet]'"
         ) from None
     try:
-        return parquet.ParquetFile(file)
+        return parquet.ParquetFile(file, pre_buffer=False)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except (OSError, pyarrow.ArrowException) as error:
@@ -474,7 +494,7 @@ def _first_line(error: BaseException) -> str:
 
 def _near(name: str, names: Sequence[str]) -> str:
     folded = {other.casefold(): other for other in names}
-    near = [folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    near = [folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
     return f": did you mean {' or '.join(map(repr, near))}?" if near else "."
 
 

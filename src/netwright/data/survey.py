@@ -14,7 +14,7 @@ from netwright.data.statistics import pixel_sums
 from netwright.data.stream import Reader
 from netwright.errors import DataError
 
-BLOCK_BYTES = 1 << 22  # that are looked at together
+BLOCK_BYTES = 1 << 20  # that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def survey(reader: Reader, where: str) -> Survey:
 
 
 def blocks(reader: Reader, rows: Tensor, *, size: int | None = None) -> Iterator[tuple[int, Tensor]]:
-    """Yields (begin, raw examples) of `rows`, `size` at a time (default: 4 MB)."""
+    """Yields (begin, raw examples) of `rows`, `size` at a time (default: 1 MB)."""
     if size is None:
         size = max(1, BLOCK_BYTES // max(1, torch.Size(reader.shape).numel() * reader.dtype.itemsize))
     for begin in range(0, len(rows), size):
