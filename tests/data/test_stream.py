@@ -197,6 +197,21 @@ def test_words_that_are_no_choice(saved):
             load(folder, workers=workers)
     with pytest.raises(DataError, match="target= goes with Parquet files"):
         load(folder, target="y")
+    with pytest.raises(DataError, match=r"digits: stream= goes with a folder of images or of \.npy files"):
+        load("digits", stream=True)
+
+
+def test_random_items_read_by_processes_are_said_to_differ_after_a_resume():
+    class Random(torch.utils.data.Dataset):
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            return torch.rand(3), index % 2
+
+    said = "read by 2 processes: where items are random, a resumed run draws others"
+    assert any(note.startswith(said) for note in load(Random(), workers=2).notes)
+    assert not any("processes" in note for note in load(Random()).notes)
 
 
 def test_an_archive_too_large_for_memory_is_told_what_to_do(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from netwright.data.order import epoch_order
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
 from netwright.data.sets import Data, Reading
 from netwright.data.split import DatasetSplit, Split
+from netwright.data.stream import StreamSplit
 
 __all__ = [
     "Data",
@@ -16,6 +17,7 @@ __all__ = [
     "Preparation",
     "Reading",
     "Split",
+    "StreamSplit",
     "datasets",
     "epoch_order",
     "find_inputs",

@@ -104,6 +104,7 @@ def load(
         stream=stream,
     )
     found.name = name or found.name
+    _check_streams(found, stream, workers)
     _check_alike(found)
     if classes is not None:
         _match_classes(found, tuple(str(entry) for entry in classes))
@@ -590,6 +591,20 @@ def _first(part: AnyPart) -> Tensor:
     if isinstance(part, Part):
         return part.inputs[:1]
     return part.reader.read(part.rows[:1]) if isinstance(part, StreamPart) else sample(part.dataset, 1)
+
+
+def _check_streams(found: Source, stream: Stream, workers: Workers | Literal["auto"]) -> None:
+    train = found.parts["train"]
+    if stream is True and isinstance(train, Part):
+        raise DataError(
+            f"{found.name}: stream= goes with a folder of images or of .npy files, and with Parquet; this set is held in "
+            "memory.\nSave its arrays as x.npy and y.npy in a folder, or give a Dataset whose items do not fit in memory."
+        )
+    if isinstance(train, DatasetPart) and isinstance(workers, int) and workers:
+        found.notes.append(
+            f"read by {workers} processes: where items are random, a resumed run draws others than one that was not "
+            "interrupted (with workers=0 it draws the same)"
+        )
 
 
 def read_by(split: AnySplit, workers: Workers | Literal["auto"]) -> AnySplit:

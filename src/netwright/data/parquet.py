@@ -49,12 +49,17 @@ def is_parquet(path: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    places = [
-        folder,
-        *(entry for entry in folder.iterdir() if entry.is_dir() and entry.name.lower() in PART_NAMES),
-    ]
-    inside = [entry for place in places for entry in place.iterdir() if entry.suffix.lower() == ".parquet"]
-    return sorted(inside, key=lambda entry: natural_key(str(entry)))
+    try:
+        places = [folder, *(entry for entry in folder.iterdir() if _names_part(entry))]
+        inside = [entry for place in places for entry in place.iterdir()]
+    except OSError:  # a folder that cannot be listed is told by who reads folders of images
+        return []
+    found = [entry for entry in inside if entry.suffix.lower() == ".parquet" and entry.is_file()]
+    return sorted(found, key=lambda entry: natural_key(str(entry)))
+
+
+def _names_part(entry: Path) -> bool:
+    return entry.name.lower() in PART_NAMES and entry.is_dir()
 
 
 def find_parts(path: Path) -> dict[str, list[Path]]:
