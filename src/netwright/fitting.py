@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -47,9 +48,22 @@ from netwright.run import (
 from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
+    newest_intact,
     save_checkpoint,
     write_bytes,
     write_failure,
+)
+from netwright.training.distributed import (
+    ALONE,
+    Agreement,
+    Processes,
+    agreed,
+    first_of_each_machine_first,
+    joined,
+    restarted,
+    take_from_first,
+    wait_for_all,
+    whole_weights,
 )
 from netwright.training.evaluation import evaluate
 from netwright.training.loop import Step, begin, steps_in_epoch, train
@@ -61,6 +75,7 @@ from netwright.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from netwright.data import Data
+    from netwright.training.shared_checkpoints import SharedCheckpoints
 
 WRONG_AT_MOST = 24
 
@@ -148,14 +163,50 @@ def carry_out(
     examine: bool = True,
     force: bool = False,
 ) -> Run:
-    """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it)."""
-    if out is not None and resume and (Path(out) / RECIPE).is_file():
-        begun = Run(out, network=module, data=data)
-        _check_same(recipe, begun)
-        return carry_on(begun, quiet=quiet, examine=examine)
-    data = _augmented(recipe, data if data is not None else load_data(recipe))
-    _introduce(data, quiet)
-    recipe = _with_chosen_stream(recipe, data)
+    """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it).
+
+    Under `torchrun` every process calls this alike; they train together, and the first of them alone writes and
+    speaks. A process that is started again after one failed goes on in the folder that was begun.
+    """
+    processes = Processes.here()
+    processes.check_batch(recipe.data.batch)
+    with joined(processes):
+        quiet = quiet or not processes.first
+        folder = agreed(_folder_to_go_on_in(recipe, out, resume=resume), processes)
+        if folder is not None:
+            begun = Run(folder, network=module, data=data)
+            _check_same(recipe, begun)
+            return carry_on(begun, quiet=quiet, examine=examine)
+        if data is None:
+            data = first_of_each_machine_first(lambda: load_data(recipe), processes)
+            stream = agreed(data.reading.options.get("stream"), processes)
+            if data.reading.options.get("stream") != stream:  # less memory was free elsewhere
+                recipe = _with_stream(recipe, stream)
+                data = load_data(recipe)
+        data = _augmented(recipe, data)
+        _introduce(data, quiet)
+        known, trained = None, module
+        if processes.first:
+            recipe, trained = _decided(recipe, data, module, quiet=quiet)
+            known = _look_first(recipe, trained, data, quiet=quiet, force=force) if examine else None
+        recipe = agreed(recipe, processes)
+        if not processes.first:
+            seed_everything(recipe.train.seed)
+            trained = _build(recipe, data, module)
+        assert trained is not None
+        parameters = count_parameters(trained)
+        state = _begin(recipe, trained, data, processes)
+        state.seed_apart()
+        run = _create_once(recipe, data, out=out, module=module, processes=processes)
+        _say(f"{parameters:,} parameters, trained on {_place(state)} in {run.path}", quiet)
+        return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+
+
+def _decided(
+    recipe: Recipe, data: Data, module: nn.Module | None, *, quiet: bool
+) -> tuple[Recipe, nn.Module]:
+    """Returns the recipe with what `auto` and `find` mean here, and the network."""
+    recipe = _with_stream(recipe, data.reading.options.get("stream"))
     recipe = _with_chosen_precision(recipe, quiet=quiet)
     seed_everything(recipe.train.seed)
     trained = _build(recipe, data, module)
@@ -163,11 +214,26 @@ def carry_out(
         recipe = _with_found_rate(recipe, trained, data, quiet=quiet)
         seed_everything(recipe.train.seed)
         trained = _build(recipe, data, module)
-    known = _look_first(recipe, trained, data, quiet=quiet, force=force) if examine else None
-    state = _begin(recipe, trained, data)
-    run = _create(recipe, data, out=out, module=module)
-    _say(f"{count_parameters(trained):,} parameters, trained on {state.device} in {run.path}", quiet)
-    return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+    return recipe, trained
+
+
+def _folder_to_go_on_in(recipe: Recipe, out: str | Path | None, *, resume: bool) -> Path | None:
+    """Returns the folder of a run that is to be gone on with, if there is one."""
+    if out is not None:
+        return Path(out) if (resume or restarted()) and (Path(out) / RECIPE).is_file() else None
+    if not restarted():
+        return None
+    # Started again without a folder's name: the run is the last one of its name that is not finished.
+    begun = _folder_before(free_folder(recipe))
+    return begun if begun is not None and (begun / RECIPE).is_file() and not Run(begun).finished else None
+
+
+def _place(state: TrainingState) -> str:
+    """Where it is trained, for people."""
+    if state.processes.alone:
+        return str(state.device)
+    how = "which share its weights" if state.parallel is None else "which share the batch"
+    return f"{state.device.type} by {state.processes.world} processes {how}"
 
 
 def _augmented(recipe: Recipe, data: Data) -> Data:
@@ -233,26 +299,76 @@ def _look_first(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool, f
 
 def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
     """Goes on with an interrupted run from its newest intact checkpoint, to the same weights."""
-    if run.finished:
-        return run
-    clear_unfinished(run.path)
-    clear_unfinished(run.path / CHECKPOINTS)
-    saved, damaged = newest_checkpoint(run.path / CHECKPOINTS)
+    processes = Processes.here()
+    processes.check_batch(run.recipe.data.batch)
+    with joined(processes):
+        if agreed(run.finished, processes):
+            return run
+        quiet = quiet or not processes.first
+        _check_folder_is_shared(run.path, processes)
+        if processes.first:
+            clear_unfinished(run.path)
+            clear_unfinished(run.path / CHECKPOINTS)
+        saved = _newest(run, processes)
+        _use_threads_of(run, processes)
+        recipe = run.recipe
+        data = _augmented(recipe, first_of_each_machine_first(lambda: run.data, processes))
+        seed_everything(recipe.train.seed)
+        state = _begin(recipe, run.untrained_network(), data, processes)
+        try:
+            _restore(state, saved, quiet=quiet)
+        except CheckpointError as error:
+            raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
+        if processes.first:
+            _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
+        return _train_and_test(run, state, data, quiet=quiet, examine=examine)
+
+
+def _newest(run: Run, processes: Processes) -> dict[str, Any] | Path | None:
+    """Returns the newest intact checkpoint, read if there is one process, which several choose alike; says what is not."""
+    saved: dict[str, Any] | Path | None = None
+    damaged: list[str] = []
+    if processes.alone:
+        saved, damaged = newest_checkpoint(run.path / CHECKPOINTS)
+    elif processes.first:
+        saved, damaged = newest_intact(run.path / CHECKPOINTS)
     for message in damaged:
         print(f"{message}; the one before it is used", file=sys.stderr)
     if saved is None and damaged:
         raise CheckpointError(f"no checkpoint of {run.path} is intact: start the run anew with netwright fit")
-    _use_threads_of(run)
-    recipe, data = run.recipe, _augmented(run.recipe, run.data)
-    seed_everything(recipe.train.seed)
-    state = _begin(recipe, run.untrained_network(), data)
-    if saved is not None:
-        try:
-            state.load_state_dict(saved)
-        except CheckpointError as error:
-            raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
-    _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
-    return _train_and_test(run, state, data, quiet=quiet, examine=examine)
+    return saved if processes.alone else agreed(saved, processes)
+
+
+def _restore(state: TrainingState, saved: dict[str, Any] | Path | None, *, quiet: bool) -> None:
+    if isinstance(saved, dict):
+        state.load_state_dict(saved)
+    elif saved is not None:
+        from netwright.training.shared_checkpoints import restore
+
+        before, now = restore(saved, state), state.processes.world
+        if before < now:
+            _say(f"{now} processes go on with a run of {before}: the others draw new random numbers", quiet)
+    else:
+        state.seed_apart()
+
+
+def _check_folder_is_shared(folder: Path, processes: Processes) -> None:
+    """Raises RunFolderError where a process does not see what the first one writes."""
+    if processes.alone:
+        return
+    token = folder / agreed(f".writing-seen-{os.getpid()}-{time.time_ns()}", processes)
+    if processes.first:
+        write_bytes(token, b"")
+    wait_for_all(processes)
+    seen = token.exists()
+    wait_for_all(processes)
+    if processes.first:
+        token.unlink(missing_ok=True)
+    if not seen:
+        raise RunFolderError(
+            f"{folder.resolve()} on {platform.node()} is not the folder that the first process writes.\n"
+            "Processes on several machines need an --out in a folder that all of them share."
+        )
 
 
 def _train_and_test(
@@ -271,7 +387,7 @@ def _train_and_test(
         epochs=recipe.train.epochs, steps_per_epoch=per_epoch, start_step=state.steps, quiet=quiet
     )
     found: Examination | None = None
-    watched = examination() if examine else contextlib.nullcontext()
+    watched = examination() if examine and _can_be_watched(state, quiet=quiet) else contextlib.nullcontext()
     try:
         with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
             _train(run, state, data, log=log, progress=progress, stop=stop)
@@ -280,6 +396,15 @@ def _train_and_test(
         raise _with_its_cause(run, error, found) from error
     _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known))
     return run
+
+
+def _can_be_watched(state: TrainingState, *, quiet: bool) -> bool:
+    """Whether to examine the training here: in one process, because all of them compute alike."""
+    if not state.processes.alone and state.parallel is None:
+        # FSDP2 frees the memory of tensors that the examiner still looks at.
+        _say("not examined while it trains: the weights are divided among the processes", quiet)
+        return False
+    return state.processes.first
 
 
 def _train(
@@ -297,21 +422,25 @@ def _train(
         clip=recipe.train.clip,
         precision=recipe.train.precision,
     )
-    saving = _Saving(run, state, log)
-    for step in steps if not state.stopping.should_stop else ():
-        progress.advance(step.loss)
-        if step.number % recipe.log.every_steps == 0:
-            log.step(step)
-        if step.ends_epoch:
-            progress.epoch(_shown(_end_epoch(run, step, data, log)))
-        if step.ends_epoch or saving.due(step) or stop.signal is not None:
-            saving.save()
-        if stop.signal is not None:
-            said = f"stopped after step {step.number} and saved; go on with: netwright resume {run.path}"
-            _say(f"\n{said}", progress.quiet)
-            stop.obey()
-        if step.ends_epoch and state.stopping.should_stop:
-            break
+    agreement = Agreement(state.processes)
+    with _Saving(run, state, log) as saving:
+        for step in steps if not state.stopping.should_stop else ():
+            progress.advance(step.loss)
+            if step.number % recipe.log.every_steps == 0:
+                log.step(step)
+            if step.ends_epoch:
+                progress.epoch(_shown(_end_epoch(run, step, data, log)))
+            late, number = agreement(save=saving.late(), stop=stop.signal or 0)
+            if step.ends_epoch or saving.due(step) or late or number:
+                saving.save()
+            if number:
+                saving.finish()
+                said = f"stopped after step {step.number} and saved; go on with: netwright resume {run.path}"
+                _say(f"\n{said}", progress.quiet)
+                stop.signal = signal.Signals(number)
+                stop.obey()
+            if step.ends_epoch and state.stopping.should_stop:
+                break
 
 
 def _with_its_cause(run: Run, error: TrainingFailed, found: Examination | None) -> TrainingFailed:
@@ -342,8 +471,16 @@ def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
     scores: dict[str, float] = {"train_loss": float(state.epoch_loss)}
     _check_finite(scores["train_loss"], f"in epoch {step.epoch}", state)
     if len(data.validation):
+        # Each process has counted its own part of the batches; those of the first are kept.
+        take_from_first(list(state.network.buffers()), state.processes)
         with averaged(state):
-            found = evaluate(state.network, data.validation, state.loss, precision=recipe.train.precision)
+            found = evaluate(
+                state.network,
+                data.validation,
+                state.loss,
+                precision=recipe.train.precision,
+                processes=state.processes,
+            )
         scores |= {f"validation_{name}": value for name, value in found.items()}
     monitored = scores.get(state.stopping.monitor, scores["train_loss"])
     scheduler: Any = state.schedule.scheduler
@@ -361,16 +498,24 @@ def _finish(
     run: Run, state: TrainingState, data: Data, *, seconds: float, findings: dict[str, Any] | None
 ) -> None:
     """Tests the weights that are kept, and writes what a finished run has."""
+    processes = state.processes
     with averaged(state):
-        digest = weights_sha256(state.network.state_dict())
-    if run.recipe.checkpoint.keep == "last" or not (run.path / WEIGHTS).exists():
+        weights = whole_weights(state.network)
+        digest = weights_sha256(weights) if processes.first else ""
+    if agreed(run.recipe.checkpoint.keep == "last" or not (run.path / WEIGHTS).exists(), processes):
         _write_weights(run, state)
+    wait_for_all(processes)
     run.load_weights(state.network)
     precision = run.recipe.train.precision
     scores, answers, targets = None, None, None
     if len(data.test):
         scores, answers, targets = score(
-            state.network, data.test, state.loss, classes=data.classes, precision=precision
+            state.network,
+            data.test,
+            state.loss,
+            classes=data.classes,
+            precision=precision,
+            processes=processes,
         )
     result: dict[str, Any] = {
         "run": str(run.path),
@@ -382,6 +527,21 @@ def _finish(
         "weights_sha256": digest,
         "findings": [] if findings is None else findings["findings"],
     }
+    if processes.first:
+        _write_result(run, state, data, result, findings=findings, answers=answers, targets=targets)
+    wait_for_all(processes)
+
+
+def _write_result(
+    run: Run,
+    state: TrainingState,
+    data: Data,
+    result: dict[str, Any],
+    *,
+    findings: dict[str, Any] | None,
+    answers: Tensor | None,
+    targets: Tensor | None,
+) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     _write_json(run.path / FINDINGS, findings or unseen)
     report = _report(run, result, data, state.network, answers=answers, targets=targets)
@@ -399,7 +559,7 @@ def _build(recipe: Recipe, data: Data, module: nn.Module | None) -> nn.Module:
     return build_network(chosen, data, single_logit=single, **recipe.network.options())
 
 
-def _begin(recipe: Recipe, module: nn.Module, data: Data) -> TrainingState:
+def _begin(recipe: Recipe, module: nn.Module, data: Data, processes: Processes = ALONE) -> TrainingState:
     """Builds all that trains `module`, as the recipe says."""
     lr = recipe.optimizer.lr
     if isinstance(lr, str):
@@ -428,6 +588,8 @@ def _begin(recipe: Recipe, module: nn.Module, data: Data) -> TrainingState:
         },
         optimizer_options=recipe.optimizer.options(),
         schedule_options=recipe.schedule.options(),
+        processes=processes,
+        sharded=recipe.train.shard and not processes.alone,
     )
     state.stopping = EarlyStopping(**recipe.early_stopping.model_dump())
     return state
@@ -462,20 +624,44 @@ class _Saving:
         minutes = self.run.recipe.checkpoint.every_minutes
         self.every_seconds = math.inf if minutes is None else minutes * 60
         self.last = time.monotonic()
+        self.shared: SharedCheckpoints | None = None
+        if not self.state.processes.alone:
+            from netwright.training.shared_checkpoints import SharedCheckpoints
+
+            self.shared = SharedCheckpoints(self.run.path / CHECKPOINTS, self.state)
+
+    def __enter__(self) -> _Saving:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        # After an error what is being written is waited for too, but the error is the one to tell.
+        with contextlib.suppress(Exception) if kind is not None else contextlib.nullcontext():
+            self.finish()
 
     def due(self, step: Step) -> bool:
-        if self.every_steps is not None and step.number % self.every_steps == 0:
-            return True
+        return self.every_steps is not None and step.number % self.every_steps == 0
+
+    def late(self) -> bool:
+        """Whether the last one was too long ago; each process has its own clock."""
         return time.monotonic() - self.last > self.every_seconds
 
     def save(self) -> None:
-        self.state.notes |= self.log.notes()
-        save_checkpoint(self.run.path / CHECKPOINTS, self.state.state_dict())
+        if self.state.processes.first:
+            self.state.notes |= self.log.notes()
+        if self.shared is not None:
+            self.shared.save()
+        else:
+            save_checkpoint(self.run.path / CHECKPOINTS, self.state.state_dict())
         self.last = time.monotonic()
+
+    def finish(self) -> None:
+        """Waits for what is being written."""
+        if self.shared is not None:
+            self.shared.finish()
 
 
 class _Log:
-    """metrics.jsonl, appended to; and the time that training took, over all interruptions."""
+    """metrics.jsonl, appended to by the first process; and the time that training took, over all interruptions."""
 
     def __init__(self, path: Path, state: TrainingState) -> None:
         self.path, self.state = path, state
@@ -487,7 +673,7 @@ class _Log:
     def __enter__(self) -> _Log:
         self.began = self.epoch_began = time.perf_counter()
         try:
-            self.file = self.path.open("a", encoding="utf-8")
+            self.file = open(self.path if self.state.processes.first else os.devnull, "a", encoding="utf-8")
         except OSError as error:
             raise write_failure(self.path, error) from error
         return self
@@ -511,7 +697,7 @@ class _Log:
 
     def step(self, step: Step) -> None:
         """Writes the mean loss since the last step record of this epoch."""
-        total, examples = float(self.state.loss_sum), self.state.examples
+        total, examples = float(self.state.total_loss()), self.state.examples
         seen_total, seen_examples = self.seen if self.seen[1] < examples else (0.0, 0)
         mean = (total - seen_total) / (examples - seen_examples)
         self.seen = (total, examples)
@@ -542,7 +728,7 @@ def _cut_metrics(path: Path, size: int) -> None:
 
 def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None) -> Run:
     """Makes the run's folder and writes what is known before training."""
-    folder = Path(out) if out is not None else _free_folder(recipe)
+    folder = Path(out) if out is not None else free_folder(recipe)
     if folder.exists() and not _can_be_begun_in(folder):
         raise RunFolderError(
             f"{folder} is there already and is not an empty folder.\n"
@@ -570,6 +756,16 @@ def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Mo
     return Run(folder, network=module, data=data)
 
 
+def _create_once(
+    recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None, processes: Processes
+) -> Run:
+    """Lets the first process make the run's folder, and returns the run in every one."""
+    made = _create(recipe, data, out=out, module=module) if processes.first else None
+    path = agreed(None if made is None else made.path, processes)
+    _check_folder_is_shared(path, processes)
+    return made if made is not None else Run(path, network=module, data=data)
+
+
 def _can_be_begun_in(folder: Path) -> bool:
     """Whether a folder is empty, or holds only what a start that was cut off has left."""
     if not folder.is_dir():
@@ -583,7 +779,7 @@ def _can_be_begun_in(folder: Path) -> bool:
     return not inside or (started and known and not any((folder / CHECKPOINTS).glob("*")))
 
 
-def _free_folder(recipe: Recipe) -> Path:
+def free_folder(recipe: Recipe) -> Path:
     """Returns runs/<data>-<network>-<n> with the first n that is free."""
     source = Path(str(recipe.data.source)).stem if recipe.data.source != FROM_PYTHON else "data"
     network = recipe.network.name.rpartition(":")[2] if recipe.network.name != FROM_PYTHON else "network"
@@ -591,6 +787,12 @@ def _free_folder(recipe: Recipe) -> Path:
     while (folder := Path("runs") / f"{source}-{network}-{number}").exists():
         number += 1
     return folder
+
+
+def _folder_before(free: Path) -> Path | None:
+    """Returns the folder that was made last, where `free` would be the next one."""
+    stem, _, number = free.name.rpartition("-")
+    return free.with_name(f"{stem}-{int(number) - 1}") if int(number) > 1 else None
 
 
 def _kept_beside(recipe: Recipe, folder: Path) -> Recipe:
@@ -640,9 +842,8 @@ def _with_chosen_precision(recipe: Recipe, *, quiet: bool) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": chosen})})
 
 
-def _with_chosen_stream(recipe: Recipe, data: Data) -> Recipe:
+def _with_stream(recipe: Recipe, chosen: bool | None) -> Recipe:
     """Returns the recipe with what `data.stream: auto` came to, where it decides the order: the run keeps it."""
-    chosen = data.reading.options.get("stream")
     if chosen is None or recipe.data.stream != "auto":
         return recipe
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"stream": chosen})})
@@ -702,13 +903,19 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": Processes.here().world,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
-def _use_threads_of(run: Run) -> None:
-    """Takes the run's thread count: sums are split among threads, so another count rounds otherwise."""
+def _use_threads_of(run: Run, processes: Processes) -> None:
+    """Takes the run's thread count: sums are split among threads, so another count rounds otherwise.
+
+    Another number of processes rounds otherwise in any case; their threads are then as many as the machine has for them.
+    """
     threads = run.environment.get("threads", torch.get_num_threads())
+    if run.environment.get("processes", 1) != processes.world:
+        return
     if threads != torch.get_num_threads():
         print(
             f"using {threads} threads, as the run did, instead of {torch.get_num_threads()}", file=sys.stderr
@@ -720,12 +927,10 @@ def _write_weights(run: Run, state: TrainingState) -> None:
     from safetensors.torch import save
 
     with averaged(state):
-        # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
-        weights = {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in state.network.state_dict().items()
-        }
-    write_bytes(run.path / WEIGHTS, save(weights))
+        # Copies, because tied weights share memory, which the format refuses.
+        weights = {name: value.detach().cpu().clone() for name, value in whole_weights(state.network).items()}
+    if state.processes.first:
+        write_bytes(run.path / WEIGHTS, save(weights))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -97,6 +97,7 @@ class TrainRecipe(_Section):
     accumulate: int = Field(1, ge=1)
     clip: float | None = Field(None, gt=0)
     ema: float | None = Field(None, gt=0, lt=1)
+    shard: bool = False
 
 
 class EarlyStoppingRecipe(_Section):

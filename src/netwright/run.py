@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.recipe import Recipe
+from netwright.training.distributed import ALONE, Processes, put_weights
 from netwright.training.evaluation import evaluation_mode, outputs_of
 from netwright.training.losses import match_targets, to_probabilities
 
@@ -182,7 +183,7 @@ class Run:
             check_weights_fit(module, weights)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from None
-        module.load_state_dict(weights)
+        put_weights(module, weights)
 
     def test(self, data: Any = None) -> dict[str, Any]:
         """Returns the scores on the test part: `loss`, and those of `netwright.metrics`.
@@ -314,15 +315,23 @@ def load_data(recipe: Recipe) -> Data:
 
 
 def score(
-    network: nn.Module, part: Any, loss: nn.Module, *, classes: tuple[str, ...] | None, precision: str = "32"
+    network: nn.Module,
+    part: Any,
+    loss: nn.Module,
+    *,
+    classes: tuple[str, ...] | None,
+    precision: str = "32",
+    processes: Processes = ALONE,
 ) -> tuple[dict[str, Any], Tensor, Tensor]:
     """Returns the scores on a part of the data, and what they were computed from, on the CPU.
 
-    That is, probabilities `(N, C)` (or the values themselves for numbers) and targets `(N, ...)`.
+    That is, probabilities `(N, C)` (or the values themselves for numbers) and targets `(N, ...)`. Several `processes` compute a part of the outputs each.
     """
     from netwright.metrics import classification_scores, regression_scores
 
-    outputs, targets = (tensor.cpu() for tensor in outputs_of(network, part, precision=precision))
+    outputs, targets = (
+        tensor.cpu() for tensor in outputs_of(network, part, precision=precision, processes=processes)
+    )
     loss = loss.cpu()
     mean_loss = float(loss(outputs, match_targets(targets, loss, outputs)))
     if classes is None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from netwright.recipe import Recipe
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")
+]
+ProcessCount = Annotated[
+    str | None, typer.Option("--processes", metavar="N", help="Train in N processes on this machine.")
+]
+Restarts = Annotated[
+    str | None,
+    typer.Option(metavar="K", help="With --processes: start again, up to K times, if a process fails."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
@@ -33,3 +45,55 @@ def _without_nan(content: Any) -> Any:
 def say(text: str) -> None:
     """Prints a line for people on standard error."""
     print(text, file=sys.stderr)
+
+
+def launched(
+    command: Sequence[str], recipe: Recipe, *, processes: str | None, restarts: str | None
+) -> int | None:
+    """Runs `netwright COMMAND` in the processes that are asked for and returns the exit code; None if in this one.
+
+    Raises:
+        RecipeError: these processes cannot be, or cannot carry out this recipe.
+    """
+    from netwright.errors import RecipeError
+    from netwright.run import FROM_PYTHON
+    from netwright.training.distributed import Processes
+
+    count = _whole("--processes", processes, least=1)
+    again = _whole("--restarts", restarts, least=0)
+    if count is None and again is not None:
+        raise RecipeError("--restarts needs --processes: how many processes shall be started again?")
+    if count is None or (count == 1 and not again):
+        return None
+    if "WORLD_SIZE" in os.environ:
+        raise RecipeError(
+            f"--processes inside torchrun: this is one of its {os.environ['WORLD_SIZE']} processes already. Leave one out."
+        )
+    if FROM_PYTHON in (recipe.network.name, recipe.data.source):
+        raise RecipeError(
+            "the network or the data of this run was a Python object, which other processes do not have.\n"
+            "Call netwright.fit in a script of yours, and start that: torchrun --nproc-per-node N script.py"
+        )
+    Processes(world=count).check_batch(recipe.data.batch)
+    _check_devices(recipe.train.device, count)
+
+    from netwright.training.launching import launch
+
+    return launch(command, processes=count, restarts=again or 0)
+
+
+def _check_devices(name: str, count: int) -> None:
+    from netwright.training.distributed import Processes
+    from netwright.training.precision import choose_device
+
+    Processes(world=count, local_rank=count - 1, rank=count - 1).check_device(choose_device(name))
+
+
+def _whole(option: str, value: str | None, *, least: int) -> int | None:
+    from netwright.errors import RecipeError
+
+    if value is None:
+        return None
+    if not value.isdecimal() or int(value) < least:
+        raise RecipeError(f"{option} is a whole number of at least {least}, not {value!r}")
+    return int(value)

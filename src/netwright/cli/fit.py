@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.arguments import AsJson, Quiet, print_json
+from netwright.cli.arguments import AsJson, ProcessCount, Quiet, Restarts, launched, print_json
+
+if TYPE_CHECKING:
+    from netwright.recipe import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -57,49 +63,84 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Train even if a fault is proved beforehand.")
     ] = False,
+    processes: ProcessCount = None,
+    restarts: Restarts = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Train, validate, test and save a network.
 
     For example: netwright fit mnist --network cnn --epochs 5 --set network.dropout=0.2
     """
     from netwright.errors import RecipeError
-    from netwright.fitting import carry_out
+    from netwright.fitting import carry_out, free_folder
     from netwright.recipe import Recipe, parse_setting
+    from netwright.training.distributed import Processes, joined
 
-    if resume and out is None:
-        raise RecipeError("--resume needs --out: which run shall go on? (or: netwright resume RUN)")
-    path = Path(source)
-    layers: list[dict[str, Any]] = []
-    if path.suffix in (".yaml", ".yml"):
-        layers.append(Recipe.read(path))
-    else:
-        layers.append({"data.source": source})
-    flags = {
-        "data.target": target,
-        "network.name": network,
-        "optimizer.name": optimizer,
-        "loss.name": loss,
-        "optimizer.lr": lr,
-        "train.epochs": epochs,
-        "data.batch": batch,
-        "train.seed": seed,
-        "train.precision": precision,
-        "train.device": device,
-        "data.limit": limit,
-        "data.overfit": overfit,
-    }
-    layers.append({key: value for key, value in flags.items() if value is not None})
-    layers.append(dict(parse_setting(setting) for setting in settings or []))
-    run = carry_out(
-        Recipe.build(*layers), out=out, resume=resume, quiet=quiet, examine=not no_examine, force=force
-    )
-    show(run, as_json=as_json)
+    with joined(Processes.here()):
+        if resume and out is None:
+            raise RecipeError("--resume needs --out: which run shall go on? (or: netwright resume RUN)")
+        path = Path(source)
+        layers: list[dict[str, Any]] = []
+        if path.suffix in (".yaml", ".yml"):
+            layers.append(Recipe.read(path))
+        else:
+            layers.append({"data.source": source})
+        flags = {
+            "data.target": target,
+            "network.name": network,
+            "optimizer.name": optimizer,
+            "loss.name": loss,
+            "optimizer.lr": lr,
+            "train.epochs": epochs,
+            "data.batch": batch,
+            "train.seed": seed,
+            "train.precision": precision,
+            "train.device": device,
+            "data.limit": limit,
+            "data.overfit": overfit,
+        }
+        layers.append({key: value for key, value in flags.items() if value is not None})
+        layers.append(dict(parse_setting(setting) for setting in settings or []))
+        recipe = Recipe.build(*layers)
+        options = {
+            "--resume": resume,
+            "--no-examine": no_examine,
+            "--force": force,
+            "--json": as_json,
+            "--quiet": quiet,
+        }
+        with as_file(recipe) as file:
+            command = [
+                "fit",
+                file,
+                "--out",
+                str(out or free_folder(recipe)),
+                *(name for name, on in options.items() if on),
+            ]
+            code = launched(command, recipe, processes=processes, restarts=restarts)
+        if code is not None:
+            return code
+        run = carry_out(recipe, out=out, resume=resume, quiet=quiet, examine=not no_examine, force=force)
+        show(run, as_json=as_json)
+        return 0
+
+
+@contextlib.contextmanager
+def as_file(recipe: Recipe) -> Iterator[str]:
+    """Writes a recipe where the processes that carry it out can read it."""
+    with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(recipe.to_yaml(), encoding="utf-8")
+        yield str(path)
 
 
 def show(run: Any, *, as_json: bool) -> None:
-    """Prints what a finished run came to."""
+    """Prints what a finished run came to; of several processes the first does."""
+    from netwright.training.distributed import Processes
+
+    if not Processes.here().first:
+        return
     result = {**(run.result or {}), "run": str(run.path)}
     if as_json:
         print_json(result)

@@ -19,3 +19,38 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> torch.Tensor:
     # Two odd multipliers keep (seed, epoch) and (seed + 1, epoch - 1) apart; the mask is what a seed may be.
     generator.manual_seed((seed * 1_000_003 + epoch * 7_919 + 12_345) & 0x7FFF_FFFF_FFFF_FFFF)
     return torch.randperm(count, generator=generator)
+
+
+def share_of(count: int, share: tuple[int, int]) -> slice:
+    """Returns the rows of `count` that are process `rank`'s of `world`, for a share (rank, world).
+
+    Parts are contiguous, in the order of the ranks, and of equal size, but that the first `count % world` have
+    one row more (the rule of `torch.tensor_split`). Fewer rows never mean a larger part.
+
+    >>> [share_of(7, (rank, 3)) for rank in range(3)]
+    [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
+    """
+    rank, world = share
+    each, more = divmod(count, world)
+    begin = rank * each + min(rank, more)
+    return slice(begin, begin + each + (rank < more))
+
+
+def share_of_epoch(order: torch.Tensor, batch: int, share: tuple[int, int]) -> tuple[torch.Tensor, int]:
+    """Returns one process's part of each batch of an epoch, as an order of its own, and how many rows a batch of it has.
+
+    `order` (N,) int64 is that of the whole epoch in batches of `batch`, at least as many as there are processes.
+    Together the processes see each example once. Where the last batch leaves nothing for this process, its first
+    row stands in, to be weighted 0: every process must take part in every step.
+
+    >>> order, batch = share_of_epoch(torch.arange(7), 3, (1, 2))
+    >>> [rows.tolist() for rows in order.split(batch)]
+    [[2], [5], [6]]
+    """
+    own = share_of(batch, share)
+    full = len(order) // batch * batch
+    last = order[full:]
+    rest = last[share_of(len(last), share)]
+    if len(last) and not len(rest):
+        rest = last[:1]
+    return torch.cat([order[:full].view(-1, batch)[:, own].reshape(-1), rest]), own.stop - own.start

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
-from netwright.data.order import epoch_order
+from netwright.data.order import epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
 
 # Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
@@ -75,12 +75,20 @@ class Split:
             inputs = changed(inputs, draws[indices], self.augmentation, self.preparation)
         return self.preparation.prepare_fresh(inputs), targets
 
-    def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments."""
+    def epoch(
+        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments.
+
+        `share` (rank, world): only this process's part of each batch, as `share_of_epoch` has it.
+        """
+        order = epoch_order(len(self), seed=seed, epoch=epoch)
+        if share[1] > 1:
+            order, batch = share_of_epoch(order, batch, share)
         draws = None
         if self.augmentation:
             draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start, draws)
+        return self.batches(batch, order, start, draws)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
@@ -155,12 +163,17 @@ class DatasetSplit:
         inputs = torch.stack([self.dataset[int(index)] for index in indices.tolist()])
         return self.preparation.prepare_fresh(inputs.to(self.device)), self.targets[indices.to(self.device)]
 
-    def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch of training, from batch `start` on."""
+    def epoch(
+        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch of training, from batch `start` on; `share` as Split.epoch has it."""
+        order = epoch_order(len(self), seed=seed, epoch=epoch)
+        if share[1] > 1:
+            order, batch = share_of_epoch(order, batch, share)
         draws = None
         if self.augmentation:
             draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, epoch_order(len(self), seed=seed, epoch=epoch), start, draws)
+        return self.batches(batch, order, start, draws)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None

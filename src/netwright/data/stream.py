@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from netwright.data.ahead import Pieces, Workers, read_pieces
-from netwright.data.order import epoch_order
+from netwright.data.augmentation import Augmentation, augmentation_draws
+from netwright.data.order import epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
-from netwright.data.split import CHUNK_BYTES
+from netwright.data.split import CHUNK_BYTES, changed
 
 
 class Reader(Protocol):
@@ -55,6 +56,7 @@ class StreamSplit:
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
+    augmentation: Augmentation | None = None
     workers: Workers = "thread"
     pinned: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -98,15 +100,23 @@ class StreamSplit:
         pools = self.reader.pools(self.rows, seed=seed, epoch=epoch)
         return order if pools is None else order[torch.argsort(pools[order], stable=True)]
 
-    def epoch(self, batch: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments.
 
-        Raises DataError where a file has changed.
+        `share` as Split.epoch has it. Raises DataError where a file has changed.
         """
-        return self.batches(batch, self.order(seed=seed, epoch=epoch), start)
+        order = self.order(seed=seed, epoch=epoch)
+        if share[1] > 1:
+            order, batch = share_of_epoch(order, batch, share)
+        draws = None
+        if self.augmentation:
+            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
+        return self.batches(batch, order, start, draws)
 
     def batches(
-        self, batch: int, order: Tensor | None = None, start: int = 0
+        self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (x, y) as Split.batches does; what lies before batch `start` is jumped over, not read."""
         self.reader.check_unchanged()
@@ -125,8 +135,12 @@ class StreamSplit:
             pin=self.pinned,
         )
         for raw, places in zip(chunks, _split(rest, step), strict=True):
-            x = self.preparation.prepare_fresh(raw.to(self.device, non_blocking=self.pinned))
-            y = self.targets.index_select(0, places.to(self.device))
+            places = places.to(self.device)
+            raw = raw.to(self.device, non_blocking=self.pinned)
+            if draws is not None and self.augmentation:
+                raw = changed(raw, draws[places], self.augmentation, self.preparation)
+            x = self.preparation.prepare_fresh(raw)
+            y = self.targets.index_select(0, places)
             if begin < done:  # a resumed epoch: the chunk that was being cut is made again, whole
                 x, y = x[done - begin :], y[done - begin :]
                 begin = done

@@ -3,6 +3,8 @@
 A file is called `step-00001234-<sha256>.pt` (the first 16 hex digits), the convention of `torch.hub`
 ("filename-<sha256>.ext"): the checksum cannot get lost or disagree about which file it belongs to, and any
 tool can check it. The file is first written beside its place, flushed to the disk, and then renamed.
+
+The checkpoint of several processes is a folder of such a name, without `.pt`, which `shared_checkpoints` writes.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,8 @@ import torch
 
 from netwright.errors import CheckpointError, TrainingFailed
 
-_NAME = re.compile(r"^step-(\d+)-([0-9a-f]{16})\.pt$")
+_NAME = re.compile(r"^step-(\d+)-([0-9a-f]{16})(\.pt)?$")
+MANIFEST = "manifest.json"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -41,7 +46,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         if handle is not None:
             os.close(handle)
@@ -61,7 +66,7 @@ def write_failure(path: Path, error: OSError) -> TrainingFailed:
     )
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Makes a rename durable (a file's own fsync does not cover its name)."""
     with contextlib.suppress(OSError):  # some file systems and Windows refuse to open a folder
         handle = os.open(folder, os.O_RDONLY)
@@ -83,11 +88,23 @@ def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Pa
     path = folder / f"step-{state['steps']:08d}-{digest}.pt"
     if not path.exists():
         write_bytes(path, content)
-    for old in list_checkpoints(folder)[keep:]:
-        if old != path:
-            with contextlib.suppress(OSError):
-                old.unlink()
+    remove_old(folder, keep=keep, but=path)
     return path
+
+
+def remove_old(folder: Path, *, keep: int, but: Path) -> None:
+    """Removes all but the newest `keep` checkpoints of a folder, and never `but`."""
+    for old in list_checkpoints(folder)[keep:]:
+        if old != but:
+            _remove(old)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -106,6 +123,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the content does not have the checksum in the name, or is no checkpoint.
     """
+    if path.is_dir():
+        from netwright.training.shared_checkpoints import read_shared
+
+        return read_shared(path)
     match = _NAME.match(path.name)
     try:
         content = path.read_bytes()
@@ -138,8 +159,41 @@ def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return None, passed_over
 
 
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
+    """Returns the path of the newest intact checkpoint (or None) and a message for each damaged one passed over."""
+    passed_over: list[str] = []
+    for path in list_checkpoints(folder):
+        try:
+            if path.is_dir():
+                check_files(path)
+            else:
+                read_checkpoint(path)
+            return path, passed_over
+        except CheckpointError as error:
+            passed_over.append(str(error))
+    return None, passed_over
+
+
+def check_files(path: Path) -> None:
+    """Raises CheckpointError unless every file of a checkpoint of several processes has its checksum."""
+    match = _NAME.match(path.name)
+    try:
+        content = (path / MANIFEST).read_bytes()
+        files: dict[str, str] = json.loads(content)["files"] if match else {}
+        expected = {MANIFEST: match[2] if match else "", **files}
+        for name, digest in expected.items():
+            if hashlib.sha256((path / name).read_bytes()).hexdigest()[: len(digest)] != digest:
+                raise CheckpointError(
+                    f"the checkpoint {path.name} is damaged: its file {name} has another checksum"
+                )
+    except OSError as error:
+        missing = Path(str(error.filename)).name
+        raise CheckpointError(f"the checkpoint {path.name} is damaged: {missing}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise CheckpointError(f"the checkpoint {path.name} is damaged: {MANIFEST} cannot be read") from None
+
+
 def clear_unfinished(folder: Path) -> None:
     """Removes what a killed process left half-written."""
     for path in folder.glob(".writing-*"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        _remove(path)

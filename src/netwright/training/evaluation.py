@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError
+from netwright.training.distributed import ALONE, Processes, gathered
 from netwright.training.losses import match_targets, to_probabilities
 
 # Large enough that the fixed cost of a call disappears, small enough for the activations of a CNN.
@@ -22,7 +23,7 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(
-        self, batch: int, *, seed: int, epoch: int, start: int = 0
+        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]: ...
 
     def batches(
@@ -36,11 +37,17 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
     A batch norm that the user froze stays frozen: the flag of each module is restored, not one for all.
     """
+    with modes_kept(network), torch.no_grad():
+        network.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Afterwards puts each module back into training mode that was in it; all others must be in evaluation mode."""
     training = [module for module in network.modules() if module.training]
-    network.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
@@ -52,10 +59,12 @@ def outputs_of(
     *,
     batch: int = EVALUATION_BATCH,
     precision: str = "32",
+    processes: Processes = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Returns the outputs and targets of all examples, in their order, on the network's device.
 
-    Outputs `(N, ...) float32`, targets `(N, ...)` as the data has them.
+    Outputs `(N, ...) float32`, targets `(N, ...)` as the data has them. Several processes compute a contiguous
+    part each, and all of them get the whole; a loader of the user's own each of them reads to its end.
     """
     from netwright.training.precision import autocast, device_of
 
@@ -63,13 +72,30 @@ def outputs_of(
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
     with evaluation_mode(network), autocast(precision, device):
-        batches = data.batches(batch) if hasattr(data, "batches") else data
-        for x, y in batches:
+        for x, y in _batches(data, batch, processes):
             outputs.append(network(x.to(device, non_blocking=True)).float())
             targets.append(y.to(device, non_blocking=True))
     if not outputs:
         raise DataError("nothing to evaluate: this part of the data holds no example")
-    return torch.cat(outputs), torch.cat(targets)
+    whole = torch.cat(outputs), torch.cat(targets)
+    if processes.alone or not hasattr(data, "batches"):
+        return whole
+    count = len(data)  # type: ignore[arg-type]
+    return gathered(whole[0], count, processes), gathered(whole[1], count, processes)
+
+
+def _batches(data: Any, batch: int, processes: Processes) -> Iterable[tuple[Tensor, Tensor]]:
+    """This process's part of the data in batches; of equal number everywhere, because a sharded network's call is a joint one."""
+    if not hasattr(data, "batches"):
+        return data
+    if processes.alone or not len(data):
+        return data.batches(batch)
+    from netwright.data.order import share_of
+
+    own = torch.arange(len(data))[share_of(len(data), processes.share)]
+    if len(own) < -(-len(data) // processes.world):
+        own = torch.cat([own, torch.tensor([len(data) - 1])])  # fills up; `gathered` drops it
+    return data.batches(batch, own)
 
 
 def evaluate(
@@ -79,12 +105,13 @@ def evaluate(
     *,
     batch: int = EVALUATION_BATCH,
     precision: str = "32",
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """Returns `loss` and `accuracy` (class ids as targets) or `rmse` (numbers) over all of `data`.
 
     The loss is taken once over all outputs, so that a smaller last batch or class weights do not tilt it.
     """
-    outputs, targets = outputs_of(network, data, batch=batch, precision=precision)
+    outputs, targets = outputs_of(network, data, batch=batch, precision=precision, processes=processes)
     with torch.no_grad():
         value = loss(outputs, match_targets(targets, loss, outputs))
     scores = {"loss": float(value)}

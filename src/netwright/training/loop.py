@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from netwright.errors import DataError, RecipeError
 from netwright.training.average import Average
+from netwright.training.distributed import ALONE, Processes, parallel, shard, without_exchange
 from netwright.training.evaluation import Batches
 from netwright.training.losses import make_loss, match_targets
 from netwright.training.optimizers import make_optimizer
@@ -28,7 +30,8 @@ class Step:
 
     `number` counts from 1 over the whole run, `epoch` from 1. `loss` is a 0-d tensor and `outputs`
     `(N, ...)` and `targets` `(N, ...)` are the last batch, all detached and on the device: reading a number
-    from them waits for the device. `state` can be saved at this moment and holds the averages so far.
+    from them waits for the device. Each of several processes has those of its part of the batch. `state` can be
+    saved at this moment and holds the averages so far.
     """
 
     number: int
@@ -61,13 +64,28 @@ def begin(
     loss_options: dict[str, Any] | None = None,
     optimizer_options: dict[str, Any] | None = None,
     schedule_options: dict[str, Any] | None = None,
+    processes: Processes = ALONE,
+    sharded: bool = False,
 ) -> TrainingState:
-    """Returns the state of a run before its first step: the network on its device and all that trains it."""
+    """Returns the state of a run before its first step: the network on its device and all that trains it.
+
+    `processes`: who trains together, each of which must call this at the same time. `sharded`: each of them
+    keeps only its part of the network, its gradients and the optimizer's state.
+
+    Raises:
+        RecipeError: an entry that cannot be, also one that several processes cannot do.
+    """
     place = device if isinstance(device, torch.device) else choose_device(device)
+    if not processes.alone:
+        place = processes.device(place)
+        processes.check_batch(batch)
+        _check_shared(data, ema=ema, sharded=sharded)
     autocast(precision, place)  # an unknown precision is refused here, not at the first step
     network.to(place)
     if not network.training:
         network.train()
+    average = Average(network, decay=ema) if ema is not None else None  # before the network is wrapped
+    wrapped = None if processes.alone else _wrapped(network, data, place, processes, sharded=sharded)
     task = task or _task_of(data)
     if loss == "auto":
         loss = "cross-entropy" if task == "classification" else "mse"
@@ -96,8 +114,33 @@ def begin(
         device=place,
         seed=seed,
         scaler=make_scaler(precision, place),
-        average=Average(network, decay=ema) if ema is not None else None,
+        average=average,
+        processes=processes,
+        parallel=wrapped,
     )
+
+
+def _check_shared(data: Data, *, ema: float | None, sharded: bool) -> None:
+    if not hasattr(data, "epoch"):
+        raise RecipeError(
+            "several processes share out the data that netwright.load returns; a loader of your own they cannot.\n"
+            "Give the data set instead of the loader."
+        )
+    if sharded and ema is not None:
+        raise RecipeError(
+            "train.ema averages whole weights, which train.shard divides: leave out one of them"
+        )
+
+
+def _wrapped(
+    network: nn.Module, data: Any, place: torch.device, processes: Processes, *, sharded: bool
+) -> nn.Module | None:
+    """What a step calls in place of the network; a network that is sharded stays what is called."""
+    if sharded:
+        shard(network, processes, device=place)
+        return None
+    example, _ = data.prepared(slice(0, 1))
+    return parallel(network, processes, example=example.to(place))
 
 
 def _task_of(data: Data) -> str:
@@ -186,23 +229,28 @@ def _steps(
 ) -> Iterator[Step]:
     network, loss, optimizer, schedule = state.network, state.loss, state.optimizer, state.schedule
     scaler, average, device = state.scaler, state.average, state.device
+    processes, called = state.processes, state.parallel or network
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     while state.epoch < epochs:
         if state.batches == 0:
             state.loss_sum.zero_()
             state.examples = 0
         for micro_batches, ends_epoch in _groups(data, state, batch=batch, size=accumulate):
-            examples = sum(len(y) for _, y in micro_batches)
+            sizes, examples = _sizes(micro_batches, data, state, batch=batch)
             optimizer.zero_grad(set_to_none=True)
-            for x, y in micro_batches:
+            for number, (x, y) in enumerate(micro_batches, start=1):
                 x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-                with autocast(precision, device):
-                    outputs = network(x)
-                    value = loss(outputs, match_targets(y, loss, outputs))
-                # Weighted by size, so that a smaller last batch counts by its examples.
-                part = value if len(micro_batches) == 1 else value * (len(y) / examples)
-                (part if scaler is None else scaler.scale(part)).backward()
-                state.loss_sum.add_(value.detach(), alpha=len(y))
+                exchanged = processes.alone or number == len(micro_batches)
+                with nullcontext() if exchanged else without_exchange(called):
+                    with autocast(precision, device):
+                        outputs = called(x)
+                        value = loss(outputs, match_targets(y, loss, outputs))
+                    # Weighted by size, so that a smaller last batch counts by its examples; times the number of
+                    # processes, because what is exchanged is the mean of their gradients.
+                    weight = sizes[number - 1] * processes.world / examples
+                    part = value if weight == 1.0 else value * weight
+                    (part if scaler is None else scaler.scale(part)).backward()
+                state.loss_sum.add_(value.detach(), alpha=sizes[number - 1])
             if scaler is not None:
                 scaler.unscale_(optimizer)
             if clip is not None:
@@ -235,6 +283,25 @@ def _steps(
             )
 
 
+def _sizes(
+    micro_batches: list[tuple[Tensor, Tensor]], data: Data, state: TrainingState, *, batch: int
+) -> tuple[list[int], int]:
+    """How many examples of each batch of a step this process counts, and how many all processes do together.
+
+    A process for which a small last batch has left nothing counts none of the one example that it is given.
+    """
+    if state.processes.alone:
+        sizes = [len(y) for _, y in micro_batches]
+        return sizes, sum(sizes)
+    from netwright.data.order import share_of
+
+    first = state.batches * batch
+    rest = range(first, min(first + len(micro_batches) * batch, len(data)), batch)  # type: ignore[arg-type]
+    whole = [min(batch, len(data) - begin) for begin in rest]  # type: ignore[arg-type]
+    own = [share_of(count, state.processes.share) for count in whole]
+    return [rows.stop - rows.start for rows in own], sum(whole)
+
+
 def _groups(
     data: Data, state: TrainingState, *, batch: int, size: int
 ) -> Iterator[tuple[list[tuple[Tensor, Tensor]], bool]]:
@@ -242,7 +309,8 @@ def _groups(
     total = steps_in_epoch(data, batch=batch, accumulate=size)
     done = state.batches // size
     if hasattr(data, "epoch"):
-        batches = data.epoch(batch, seed=state.seed, epoch=state.epoch, start=state.batches)
+        part: dict[str, Any] = {} if state.processes.alone else {"share": state.processes.share}
+        batches = data.epoch(batch, seed=state.seed, epoch=state.epoch, start=state.batches, **part)
     else:
         # A loader of the user's cannot jump: what was consumed is read again and passed over.
         batches = islice(iter(data), state.batches, None)

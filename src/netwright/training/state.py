@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import CheckpointError
-from netwright.training.randomness import random_state, restore_random_state
+from netwright.training.distributed import ALONE, Processes, put_weights, total
+from netwright.training.randomness import random_state, restore_random_state, seed_everything
 from netwright.training.schedules import Schedule
 from netwright.training.stopping import EarlyStopping
 
@@ -26,6 +27,9 @@ class TrainingState:
     `epoch` counts finished epochs, `batches` the batches of the present epoch that are consumed, `steps` the
     optimizer steps. The order of an epoch is a pure function of `seed` and `epoch`, so that these two and
     `batches` are the permutation and the place in it. `notes` holds plain values of whoever consumes the steps.
+
+    With several `processes` everything but the random generators and the sum of the losses so far is the same
+    in each; `parallel` is then what a step calls instead of `network`, if it is another module.
     """
 
     network: nn.Module
@@ -36,6 +40,8 @@ class TrainingState:
     seed: int = 0
     scaler: torch.amp.GradScaler | None = None
     average: Average | None = None
+    processes: Processes = ALONE
+    parallel: nn.Module | None = None
     stopping: EarlyStopping = field(default_factory=EarlyStopping)
     epoch: int = 0
     batches: int = 0
@@ -51,7 +57,21 @@ class TrainingState:
     @property
     def epoch_loss(self) -> Tensor:
         """The mean training loss over the examples of this epoch so far: 0-d tensor on the device."""
-        return self.loss_sum / max(self.examples, 1)
+        return self.total_loss() / max(self.examples, 1)
+
+    def total_loss(self) -> Tensor:
+        """Returns the sum of the losses of this epoch's examples so far; several processes must ask at the same time."""
+        return total(self.loss_sum, self.processes)
+
+    @property
+    def own_device(self) -> torch.device | None:
+        """The one device whose generator this process may touch; None: every device is its own."""
+        return None if self.processes.alone else self.device
+
+    def seed_apart(self) -> None:
+        """Gives each process but the first random numbers of its own (dropout, augmentation), from seed, steps and rank."""
+        if not self.processes.first:
+            seed_everything((self.seed * 1_000_003 + self.steps * 7_919 + self.processes.rank) % 2**63)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state, the random generators included, in types that `weights_only=True` reads."""
@@ -67,9 +87,9 @@ class TrainingState:
             "batches": self.batches,
             "steps": self.steps,
             "examples": self.examples,
-            "loss_sum": self.loss_sum,
+            "loss_sum": self.total_loss(),
             "notes": self.notes,
-            "random": random_state(),
+            "random": random_state(self.own_device),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -83,7 +103,7 @@ class TrainingState:
                 f"the checkpoint has version {state.get('version')!r}, this netwright reads version {VERSION}"
             )
         check_weights_fit(self.network, state["network"])
-        self.network.load_state_dict(state["network"])
+        put_weights(self.network, state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         parts = {"scaler": self.scaler, "average": self.average, "schedule": self.schedule.scheduler}
         for name, part in parts.items():
@@ -97,9 +117,14 @@ class TrainingState:
         self.stopping.load_state_dict(state["stopping"])
         self.seed, self.epoch, self.batches = state["seed"], state["epoch"], state["batches"]
         self.steps, self.examples = state["steps"], state["examples"]
-        self.loss_sum.copy_(state["loss_sum"])
+        self.loss_sum.zero_()
+        if self.processes.first:
+            self.loss_sum.copy_(state["loss_sum"])
         self.notes = dict(state["notes"])
-        restore_random_state(state["random"])
+        if state["random"] is not None:
+            restore_random_state(state["random"], self.own_device)
+        else:
+            self.seed_apart()
 
 
 def check_weights_fit(network: nn.Module, weights: dict[str, Any]) -> None:
