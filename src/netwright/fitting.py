@@ -60,6 +60,7 @@ from netwright.training.distributed import (
     agreed,
     first_of_each_machine_first,
     joined,
+    part_of_the_batch,
     restarted,
     take_from_first,
     wait_for_all,
@@ -199,6 +200,9 @@ def carry_out(
         state.seed_apart()
         run = _create_once(recipe, data, out=out, module=module, processes=processes)
         _say(f"{parameters:,} parameters, trained on {_place(state)} in {run.path}", quiet)
+        note = part_of_the_batch(trained, recipe.data.batch, processes)
+        if note is not None:
+            _say(note, quiet)
         return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
 
 

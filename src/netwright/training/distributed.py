@@ -152,6 +152,10 @@ def _join() -> torch.distributed.Store:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:
         store, rank, world = next(dist.rendezvous("env://"))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            # The launcher keeps one store over its restarts, and the addresses of processes that are gone stand in it
+            # (torch 2.13). With launchers on several machines their counts of restarts need not agree.
+            store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -171,13 +175,16 @@ def _said_once(error: Exception, processes: Processes, store: torch.distributed.
         )
     text = f"{type(error).__name__}: {error}"
     _give_up(str(error), code if isinstance(error, NetwrightError) else None)
-    with contextlib.suppress(RuntimeError):  # the store may have gone with the process that kept it
+    try:
         if processes.first:
             store.set("netwright/failed", text)
             return error
         if _heard(store, "netwright/failed") == text or store.add("netwright/failed others", 1) > 1:
             return SystemExit(code)
-    if isinstance(error, NetwrightError):
+    except RuntimeError:  # the store has gone with the first process, whose error is the one to read
+        if not processes.first:
+            return SystemExit(code)
+    if isinstance(error, NetwrightError) and not processes.first:
         error.args = (f"process {processes.rank}: {error}", *error.args[1:])
     return error
 
@@ -400,7 +407,21 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-    set_model_state_dict(network, dict(weights), options=StateDictOptions(full_state_dict=True))
+    # A file's names come in any order; the messages about them must come in the same one everywhere.
+    ordered: dict[str, Any] = {name: weights[name] for name in network.state_dict()}
+    set_model_state_dict(network, {**ordered}, options=StateDictOptions(full_state_dict=True))
+
+
+def part_of_the_batch(network: nn.Module, batch: int, processes: Processes) -> str | None:
+    """Returns, for people, what of this network depends on how many processes share a batch; None if nothing does."""
+    if processes.alone or not any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
+    ):
+        return None
+    return (
+        f"batch norm sees each process's part of a batch ({batch // processes.world} of {batch} examples): the weights "
+        "are not quite those of one process"
+    )
 
 
 class Agreement:
@@ -412,6 +433,7 @@ class Agreement:
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self._left, self._interval, self._asked = 1, 1, time.monotonic()
+        self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
     def __call__(self, *, save: bool, stop: int) -> tuple[bool, int]:
         """Returns whether to save now and the signal to obey (0: none), the same in every process."""
@@ -423,6 +445,8 @@ class Agreement:
         now = time.monotonic()
         each = (now - self._asked) / self._interval
         interval = min(max(int(SECONDS_BETWEEN_AGREEMENTS / max(each, 1e-6)), 1), 1000)
+        if self._launcher not in (None, os.getppid()):
+            stop = signal.SIGTERM  # the launcher is gone, and with it whoever could end this process
         first = self.processes.first
         asked = torch.tensor([save and first, stop, interval if first else 0], dtype=torch.int64)
         torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)

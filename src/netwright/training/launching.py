@@ -55,9 +55,11 @@ def _exit_code(error: Any) -> int:
     rank, failure = error.get_first_failure()
     if failure.exitcode > 0:
         return failure.exitcode
+    name = failure.signal_name()
+    cause = ", as by a machine that is short of memory," if name == "SIGKILL" else ""
     raise TrainingFailed(
-        f"process {rank} was ended by {failure.signal_name()}, as by a machine that is short of memory, and the "
-        "others with it.\nGo on with: netwright resume RUN --processes N; or let it start again by itself: --restarts 3"
+        f"process {rank} was ended by {name}{cause} and the others with it.\n"
+        "Go on with: netwright resume RUN --processes N; or let it start again by itself: --restarts 3"
     )
 
 

@@ -70,7 +70,9 @@ def begin(
     """Returns the state of a run before its first step: the network on its device and all that trains it.
 
     `processes`: who trains together, each of which must call this at the same time. `sharded`: each of them
-    keeps only its part of the network, its gradients and the optimizer's state.
+    keeps only its part of the network, its gradients and the optimizer's state. The gradient of a step is that of
+    the mean over the whole batch. Two things see a process's part of it alone: a batch norm, and the division by
+    the sum of class weights (as with `accumulate`), whose result differs as far as the parts' classes do.
 
     Raises:
         RecipeError: an entry that cannot be, also one that several processes cannot do.
