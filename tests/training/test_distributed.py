@@ -58,7 +58,7 @@ WORLDS = [2, 4]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the processes leave what they found, and what one process has saved for them to go on from."""
     made = tmp_path_factory.mktemp("together")
-    data, state, loop = together.prepared("adam", ALONE)
+    data, state, loop = together.prepared("adam average", ALONE)
     (made / "alone-1").mkdir()
     for step in train(state.network, data, **loop):
         if step.number == together.STEPS_BEFORE:
@@ -162,7 +162,6 @@ def test_they_stop_and_save_after_the_same_step(found: Any, world: int) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_what_they_cannot_do_is_refused(found: Any, world: int) -> None:
     for of in found(world):
-        assert "train.ema" in of["refused"]["ema"]
         assert "loader" in of["refused"]["loader"]
         assert f"{world} processes" in of["refused"]["batch"]
         assert of["taken"].tolist() == [0.0, 0.0] and of["agreed"] == {"rank": 0}
@@ -171,9 +170,7 @@ def test_what_they_cannot_do_is_refused(found: Any, world: int) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("kind", ["whole", "sharded"])
 def test_saving_changes_nothing(found: Any, world: int, kind: str) -> None:
-    assert_same(
-        found(world)[0][f"saved {kind}"]["weights"], found(world)[0]["trained"]["adam"]["weights"], to=1e-6
-    )
+    assert_same(found(world)[0][f"saved {kind}"]["weights"], together.to_the_end())
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -182,7 +179,7 @@ def test_saving_changes_nothing(found: Any, world: int, kind: str) -> None:
 def test_any_number_goes_on_from_what_any_number_saved(
     found: Any, world: int, kind: str, written: str
 ) -> None:
-    expected = together.trained("adam", ALONE)["weights"]
+    expected = together.to_the_end()
     ranks = [of["gone on"][written, kind] for of in found(world)]
     assert_same(ranks[0]["weights"], expected)
     before = int(written[-1])
@@ -203,13 +200,13 @@ def test_one_process_goes_on_from_what_several_saved(found: Any, folder: Path, w
     found(world)
     saved, damaged = newest_checkpoint(folder / written)
     assert saved is not None and not damaged
-    data, state, loop = together.prepared("adam", ALONE)
+    data, state, loop = together.prepared("adam average", ALONE)
     state.load_state_dict(saved)
     expected = found(world)[0][f"saved {written.split('-')[0]}"]["drawn"]
     assert torch.equal(torch.rand(3), expected), "the random numbers of the first process"
     for _ in train(state.network, data, **loop):
         pass
-    assert_same(dict(state.network.state_dict()), together.trained("adam", ALONE)["weights"])
+    assert_same(together.everything_of(state), together.to_the_end())
 
 
 @pytest.mark.parametrize("damage", ["a flipped bit", "a file gone", "the manifest", "a manifest of another"])

@@ -34,6 +34,7 @@ STEPS_BEFORE = 4
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "sgd": (55, {"optimizer": "sgd-momentum", "lr": 0.1}),
     "adam": (55, {"optimizer": "adam", "lr": 0.01}),
+    "adam average": (55, {"optimizer": "adam", "lr": 0.01, "ema": 0.8}),
     "one left": (49, {"optimizer": "sgd", "lr": 0.1}),
     "accumulate": (55, {"optimizer": "adam", "lr": 0.01, "accumulate": 3, "clip": 0.05}),
     "average": (49, {"optimizer": "sgd", "lr": 0.1, "ema": 0.8}),
@@ -42,7 +43,7 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "bf16": (55, {"optimizer": "sgd", "lr": 0.1, "precision": "bf16-mixed"}),
     "unused": (55, {"optimizer": "sgd", "lr": 0.1}),
 }
-SHARDED = ("sgd", "adam", "one left", "accumulate", "muon")
+SHARDED = ("sgd", "adam", "one left", "accumulate", "average", "muon")
 LOOP = ("accumulate", "clip", "precision")
 
 
@@ -97,7 +98,7 @@ def trained(name: str, processes: Processes, *, sharded: bool = False) -> dict[s
     """Weights and losses of two epochs."""
     data, state, loop = prepared(name, processes, sharded=sharded)
     losses = [float(state.epoch_loss) for step in train(state.network, data, **loop) if step.ends_epoch]
-    weights = state.average.weights() if state.average is not None else whole_weights(state.network)
+    weights = whole_weights(state.network if state.average is None else state.average.network)
     return {"weights": {key: value.clone() for key, value in weights.items()}, "losses": losses}
 
 
@@ -110,9 +111,24 @@ def evaluated(processes: Processes, count: int, *, sharded: bool = False) -> dic
     return {"outputs": outputs, "targets": targets, "scores": scores}
 
 
+def everything_of(state: Any) -> dict[str, Tensor]:
+    """The weights and their average, whole."""
+    average = {
+        f"average.{name}": value.clone() for name, value in whole_weights(state.average.network).items()
+    }
+    return {**{name: value.clone() for name, value in whole_weights(state.network).items()}, **average}
+
+
+def to_the_end(processes: Processes = ALONE) -> dict[str, Tensor]:
+    data, state, loop = prepared("adam average", processes)
+    for _ in train(state.network, data, **loop):
+        pass
+    return everything_of(state)
+
+
 def saved(folder: Path, processes: Processes, *, sharded: bool) -> dict[str, Any]:
     """Saves after some steps, goes on at once while that is written, and ends with the weights of the whole run."""
-    data, state, loop = prepared("adam", processes, sharded=sharded)
+    data, state, loop = prepared("adam average", processes, sharded=sharded)
     state.notes = {"who": "the first" if processes.first else "another"}
     state.seed_apart()
     folder.mkdir(exist_ok=True)
@@ -122,18 +138,18 @@ def saved(folder: Path, processes: Processes, *, sharded: bool) -> dict[str, Any
             checkpoints.save()
             drawn = torch.rand(3)
     checkpoints.finish()
-    return {"weights": whole_weights(state.network), "drawn": drawn}
+    return {"weights": everything_of(state), "drawn": drawn}
 
 
 def gone_on(path: Path, processes: Processes, *, sharded: bool) -> dict[str, Any]:
     """Goes on from a checkpoint, whoever wrote it, to the same end."""
-    data, state, loop = prepared("adam", processes, sharded=sharded)
+    data, state, loop = prepared("adam average", processes, sharded=sharded)
     before = restore(path, state)
     drawn = torch.rand(3)
     assert state.steps == STEPS_BEFORE
     for _ in train(state.network, data, **loop):
         pass
-    return {"weights": whole_weights(state.network), "drawn": drawn, "before": before, "notes": state.notes}
+    return {"weights": everything_of(state), "drawn": drawn, "before": before, "notes": state.notes}
 
 
 def stopped(processes: Processes) -> dict[str, Any]:
@@ -152,7 +168,6 @@ def stopped(processes: Processes) -> dict[str, Any]:
 def refused(processes: Processes) -> dict[str, str]:
     data = examples(55)
     tried = {
-        "ema": lambda: begin(small(), data, device="cpu", processes=processes, sharded=True, ema=0.9),
         "loader": lambda: begin(small(), [(torch.zeros(1, 6), torch.zeros(1))], processes=processes),
         "batch": lambda: begin(small(), data, batch=1, processes=processes),
     }

@@ -110,7 +110,8 @@ def fit(
             "--json": as_json,
             "--quiet": quiet,
         }
-        with as_file(recipe) as file:
+        several = processes is not None or restarts is not None
+        with as_file(recipe) if several else contextlib.nullcontext("") as file:
             command = [
                 "fit",
                 file,

@@ -50,6 +50,11 @@ class Average:
         """How many updates there were."""
         return int(self._model.n_averaged)
 
+    @property
+    def network(self) -> nn.Module:
+        """The copy of the network that holds the average."""
+        return self._model.module
+
     def weights(self) -> dict[str, Tensor]:
         """Returns the average as a state dict of the network (not a copy)."""
         return self._model.module.state_dict()

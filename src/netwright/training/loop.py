@@ -81,12 +81,14 @@ def begin(
     if not processes.alone:
         place = processes.device(place)
         processes.check_batch(batch)
-        _check_shared(data, ema=ema, sharded=sharded)
+        _check_shared(data)
     autocast(precision, place)  # an unknown precision is refused here, not at the first step
     network.to(place)
     if not network.training:
         network.train()
     average = Average(network, decay=ema) if ema is not None else None  # before the network is wrapped
+    if average is not None and sharded:
+        shard(average.network, processes, device=place)
     wrapped = None if processes.alone else _wrapped(network, data, place, processes, sharded=sharded)
     task = task or _task_of(data)
     if loss == "auto":
@@ -122,15 +124,11 @@ def begin(
     )
 
 
-def _check_shared(data: Data, *, ema: float | None, sharded: bool) -> None:
+def _check_shared(data: Data) -> None:
     if not hasattr(data, "epoch"):
         raise RecipeError(
             "several processes share out the data that netwright.load returns; a loader of your own they cannot.\n"
             "Give the data set instead of the loader."
-        )
-    if sharded and ema is not None:
-        raise RecipeError(
-            "train.ema averages whole weights, which train.shard divides: leave out one of them"
         )
 
 

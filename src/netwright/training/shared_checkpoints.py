@@ -222,17 +222,16 @@ def _anywhere(name: str, size: torch.Size) -> Tensor | None:
 
 def _places(state: TrainingState) -> Into:
     """The parts of a sharded network and of its optimizer's state are read where they belong."""
-    weights = state.network.state_dict()
+    weights = {f"network/{name}": value for name, value in state.network.state_dict().items()}
+    if state.average is not None:
+        weights |= {f"average/weights/{name}": value for name, value in state.average.weights().items()}
     parameters = _parameters(state.optimizer)
 
     def into(name: str, size: torch.Size) -> Tensor | None:
-        kind, _, place = name.partition("/")
-        if kind == "network":
-            return weights.get(place)
-        index = place.split("/")[1] if kind == "optimizer" and place.startswith("state/") else ""
+        index = name.split("/")[2] if name.startswith("optimizer/state/") else ""
         if index.isdigit() and int(index) < len(parameters) and parameters[int(index)].shape == size:
             return torch.zeros_like(parameters[int(index)].detach())
-        return None
+        return weights.get(name)
 
     return into
 
@@ -295,9 +294,13 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 def _divide(saved: dict[str, Any], state: TrainingState) -> None:
     """Divides whole tensors of a saved network and its optimizer's state as the network's parameters are."""
-    for name, own in state.network.state_dict().items():
-        if name in saved["network"]:
-            saved["network"][name] = _divided_like(saved["network"][name], own)
+    pairs = [(state.network.state_dict(), saved["network"])]
+    if state.average is not None and saved["average"] is not None:
+        pairs.append((state.average.weights(), saved["average"]["weights"]))
+    for owned, weights in pairs:
+        for name, own in owned.items():
+            if name in weights:
+                weights[name] = _divided_like(weights[name], own)
     for index, parameter in enumerate(_parameters(state.optimizer)):
         entries = saved["optimizer"]["state"].get(index, {})
         for name, value in entries.items():
