@@ -148,7 +148,14 @@ def _source(function: Any) -> str:
 
 def _reading(data: Data) -> str:
     """The code that leaves raw train_x, train_y and so on, and the function `prepare`."""
-    kinds = {"digits": _digits, "idx": _idx, "cifar10": _cifar10, "folder": _folder, "npz": _npz, "arrays": _arrays}
+    kinds = {
+        "digits": _digits,
+        "idx": _idx,
+        "cifar10": _cifar10,
+        "folder": _folder,
+        "npz": _npz,
+        "arrays": _arrays,
+    }
     code = kinds.get(data.reading.kind, _python)(data)
     if data.reading.kind in kinds:
         for step in data.reading.options["steps"]:

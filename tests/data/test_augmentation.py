@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -124,6 +127,33 @@ def test_an_example_is_changed_alike_in_any_batch_and_after_any_jump() -> None:
     assert not torch.equal(whole, again)
     plain = torch.cat([x for x, _ in load("digits").train.epoch(7, seed=3, epoch=1)])
     assert not torch.equal(whole, plain)
+
+
+@pytest.mark.parametrize("batch", [8, 9])
+def test_processes_that_share_a_batch_change_their_examples_as_one_process_would(batch: int) -> None:
+    train = load("digits", limit=101).with_augmentation({"shift": 1, "cutout": 2}).train
+    whole = [x for x, _ in train.epoch(batch, seed=3, epoch=1)]
+    parts = [[x for x, _ in train.epoch(batch, seed=3, epoch=1, share=(rank, 2))] for rank in range(2)]
+    for number, x in enumerate(whole):
+        together = torch.cat([own[number] for own in parts])
+        assert torch.equal(together[: len(x)], x)
+
+
+def test_streamed_examples_are_changed_as_those_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.integers(0, 256, (300, 3, 8, 8), dtype=np.uint8))
+    np.save(tmp_path / "y.npy", np.arange(300) % 3)
+    changes = {"flip": True, "shift": 1, "rotate": 5, "cutout": 3, "edge": "reflect"}
+    streamed, held = (
+        load(tmp_path, stream=stream).with_augmentation(changes).train for stream in (True, False)
+    )
+    for start in (0, 2):
+        pairs = zip(
+            streamed.epoch(16, seed=1, epoch=2, start=start),
+            held.epoch(16, seed=1, epoch=2, start=start),
+            strict=True,
+        )
+        assert all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
 
 
 def test_only_the_training_part_of_an_epoch_is_changed() -> None:
