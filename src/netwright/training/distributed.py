@@ -431,13 +431,13 @@ class Agreement:
     """
 
     def __init__(self, processes: Processes) -> None:
-        self.processes = processes
+        self.processes, self._alone = processes, processes.alone
         self._left, self._interval, self._asked = 1, 1, time.monotonic()
         self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
 
     def __call__(self, *, save: bool, stop: int) -> tuple[bool, int]:
         """Returns whether to save now and the signal to obey (0: none), the same in every process."""
-        if self.processes.alone:
+        if self._alone:
             return save, stop
         self._left -= 1
         if self._left > 0:

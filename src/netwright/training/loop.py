@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -230,27 +229,40 @@ def _steps(
     network, loss, optimizer, schedule = state.network, state.loss, state.optimizer, state.schedule
     scaler, average, device = state.scaler, state.average, state.device
     processes, called = state.processes, state.parallel or network
+    alone = processes.alone
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def forward_backward(x: Tensor, y: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Forward and backward; returns outputs and loss, detached."""
+        with autocast(precision, device):
+            outputs = called(x)
+            value = loss(outputs, match_targets(y, loss, outputs))
+        part = value if weight == 1.0 else value * weight
+        (part if scaler is None else scaler.scale(part)).backward()
+        return outputs.detach(), value.detach()
+
     while state.epoch < epochs:
         if state.batches == 0:
             state.loss_sum.zero_()
             state.examples = 0
         for micro_batches, ends_epoch in _groups(data, state, batch=batch, size=accumulate):
-            sizes, examples = _sizes(micro_batches, data, state, batch=batch)
+            if alone:
+                sizes = [len(y) for _, y in micro_batches]
+                examples = sum(sizes)
+            else:
+                sizes, examples = _shares(len(micro_batches), data, state, batch=batch)
             optimizer.zero_grad(set_to_none=True)
             for number, (x, y) in enumerate(micro_batches, start=1):
                 x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-                exchanged = processes.alone or number == len(micro_batches)
-                with nullcontext() if exchanged else without_exchange(called):
-                    with autocast(precision, device):
-                        outputs = called(x)
-                        value = loss(outputs, match_targets(y, loss, outputs))
-                    # Weighted by size, so that a smaller last batch counts by its examples; times the number of
-                    # processes, because what is exchanged is the mean of their gradients.
-                    weight = sizes[number - 1] * processes.world / examples
-                    part = value if weight == 1.0 else value * weight
-                    (part if scaler is None else scaler.scale(part)).backward()
-                state.loss_sum.add_(value.detach(), alpha=sizes[number - 1])
+                # Weighted by size, so that a smaller last batch counts by its examples; times the number of
+                # processes, because what is exchanged is the mean of their gradients.
+                weight = sizes[number - 1] * processes.world / examples
+                if alone or number == len(micro_batches):
+                    outputs, value = forward_backward(x, y, weight)
+                else:
+                    with without_exchange(called):
+                        outputs, value = forward_backward(x, y, weight)
+                state.loss_sum.add_(value, alpha=sizes[number - 1])
             if scaler is not None:
                 scaler.unscale_(optimizer)
             if clip is not None:
@@ -275,28 +287,23 @@ def _steps(
             yield Step(
                 number=state.steps,
                 epoch=state.epoch if ends_epoch else state.epoch + 1,
-                loss=value.detach(),
-                outputs=outputs.detach(),
+                loss=value,
+                outputs=outputs,
                 targets=y,
                 ends_epoch=ends_epoch,
                 state=state,
             )
 
 
-def _sizes(
-    micro_batches: list[tuple[Tensor, Tensor]], data: Data, state: TrainingState, *, batch: int
-) -> tuple[list[int], int]:
-    """How many examples of each batch of a step this process counts, and how many all processes do together.
+def _shares(count: int, data: Data, state: TrainingState, *, batch: int) -> tuple[list[int], int]:
+    """How many examples of each of the next batches this process counts, and how many all processes do together.
 
     A process for which a small last batch has left nothing counts none of the one example that it is given.
     """
-    if state.processes.alone:
-        sizes = [len(y) for _, y in micro_batches]
-        return sizes, sum(sizes)
     from netwright.data.order import share_of
 
     first = state.batches * batch
-    rest = range(first, min(first + len(micro_batches) * batch, len(data)), batch)  # type: ignore[arg-type]
+    rest = range(first, min(first + count * batch, len(data)), batch)  # type: ignore[arg-type]
     whole = [min(batch, len(data) - begin) for begin in rest]  # type: ignore[arg-type]
     own = [share_of(count, state.processes.share) for count in whole]
     return [rows.stop - rows.start for rows in own], sum(whole)
