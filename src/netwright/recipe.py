@@ -37,6 +37,23 @@ _DECIDED_BY_THE_DATA = {
 }
 
 
+# What the recipes of the named sets of images have in common: how they were found stands in EXPERIMENTS.md.
+_CONVOLUTIONS: dict[str, Any] = {
+    "network.name": "cnn",
+    "network.kernels": [5, 3, 3],
+    "network.pools": [2, 2, 1],
+    "network.padded": [False, False, True],
+    "network.pool_first": True,
+    "data.batch": 128,
+    "data.validation": 0.03,
+    "loss.name": "cross-entropy",
+    "optimizer.name": "adam",
+    "schedule.name": "one-cycle",
+    "schedule.div_factor": 10,
+    "checkpoint.keep": "last",
+}
+
+
 class DataRecipe(_Section):
     source: str | None = None
     batch: int = Field(64, ge=1)
@@ -142,25 +159,36 @@ class Recipe(_Section):
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "digits": {"train.epochs": 30},
         "mnist": {
-            "network.name": "cnn",
+            **_CONVOLUTIONS,
             "network.channels": [16, 32, 64],
-            "network.kernels": [5, 3, 3],
-            "network.pools": [2, 2, 1],
-            "network.padded": [False, False, True],
-            "network.pool_first": True,
             "augment.shift": 1,
             "augment.rotate": 8,
             "augment.zoom": 0.08,
-            "data.batch": 128,
-            "data.validation": 2000,
-            "loss.name": "cross-entropy",
             "loss.label_smoothing": 0.1,
-            "optimizer.name": "adam",
+            "optimizer.lr": 0.015,
+            "train.epochs": 7,
+        },
+        "fashion-mnist": {
+            **_CONVOLUTIONS,
+            "network.channels": [32, 64, 128],
+            "network.dropout": 0.2,
+            "network.mirror": True,
+            "augment.flip": True,
+            "loss.label_smoothing": 0.05,
             "optimizer.lr": 0.01,
-            "schedule.name": "one-cycle",
-            "schedule.div_factor": 10,
-            "train.epochs": 8,
-            "checkpoint.keep": "last",
+            "train.epochs": 12,
+        },
+        "cifar10": {
+            **_CONVOLUTIONS,
+            "network.channels": [32, 64, 128],
+            "network.dropout": 0.2,
+            "network.mirror": True,
+            "augment.flip": True,
+            "augment.shift": 2,
+            "augment.edge": "reflect",
+            "loss.label_smoothing": 0.05,
+            "optimizer.lr": 0.01,
+            "train.epochs": 12,
         },
     }
 
