@@ -362,6 +362,13 @@ def is_sharded(network: nn.Module) -> bool:
     return isinstance(network, FSDPModule)
 
 
+def divide_again(network: nn.Module) -> None:
+    """Takes a sharded network apart again where a call without a backward pass has left it put together."""
+    if is_sharded(network):
+        sharded: Any = network
+        sharded.reshard()
+
+
 @torch.no_grad()
 def take_from_first(tensors: list[Tensor], processes: Processes) -> None:
     """Overwrites tensors with the first process's."""

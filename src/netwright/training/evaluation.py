@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError
-from netwright.training.distributed import ALONE, Processes, gathered
+from netwright.training.distributed import ALONE, Processes, divide_again, gathered
 from netwright.training.losses import match_targets, to_probabilities
 
 # Large enough that the fixed cost of a call disappears, small enough for the activations of a CNN.
@@ -39,7 +39,10 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """
     with modes_kept(network), torch.no_grad():
         network.eval()
-        yield
+        try:
+            yield
+        finally:
+            divide_again(network)
 
 
 @contextmanager
