@@ -426,7 +426,11 @@ def _train(
         clip=recipe.train.clip,
         precision=recipe.train.precision,
     )
-    agreement = Agreement(state.processes)
+    agreement, alone, every_steps = (
+        Agreement(state.processes),
+        state.processes.alone,
+        recipe.checkpoint.every_steps,
+    )
     with _Saving(run, state, log) as saving:
         for step in steps if not state.stopping.should_stop else ():
             progress.advance(step.loss)
@@ -434,8 +438,10 @@ def _train(
                 log.step(step)
             if step.ends_epoch:
                 progress.epoch(_shown(_end_epoch(run, step, data, log)))
-            late, number = agreement(save=saving.late(), stop=stop.signal or 0)
-            if step.ends_epoch or saving.due(step) or late or number:
+            late, number = saving.late(), stop.signal or 0
+            if not alone:
+                late, number = agreement(save=late, stop=number)
+            if step.ends_epoch or late or number or (every_steps and step.number % every_steps == 0):
                 saving.save()
             if number:
                 saving.finish()
@@ -624,7 +630,6 @@ class _Saving:
     log: _Log
 
     def __post_init__(self) -> None:
-        self.every_steps = self.run.recipe.checkpoint.every_steps
         minutes = self.run.recipe.checkpoint.every_minutes
         self.every_seconds = math.inf if minutes is None else minutes * 60
         self.last = time.monotonic()
@@ -641,9 +646,6 @@ class _Saving:
         # After an error what is being written is waited for too, but the error is the one to tell.
         with contextlib.suppress(Exception) if kind is not None else contextlib.nullcontext():
             self.finish()
-
-    def due(self, step: Step) -> bool:
-        return self.every_steps is not None and step.number % self.every_steps == 0
 
     def late(self) -> bool:
         """Whether the last one was too long ago; each process has its own clock."""
