@@ -933,8 +933,11 @@ def _write_weights(run: Run, state: TrainingState) -> None:
     from safetensors.torch import save
 
     with averaged(state):
-        # Copies, because tied weights share memory, which the format refuses.
-        weights = {name: value.detach().cpu().clone() for name, value in whole_weights(state.network).items()}
+        # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
+        weights = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in whole_weights(state.network).items()
+        }
     if state.processes.first:
         write_bytes(run.path / WEIGHTS, save(weights))
 
