@@ -166,7 +166,7 @@ class Recipe(_Section):
             "augment.zoom": 0.08,
             "loss.label_smoothing": 0.1,
             "optimizer.lr": 0.015,
-            "train.epochs": 7,
+            "train.epochs": 6,
         },
         "fashion-mnist": {
             **_CONVOLUTIONS,
@@ -176,7 +176,7 @@ class Recipe(_Section):
             "augment.flip": True,
             "loss.label_smoothing": 0.05,
             "optimizer.lr": 0.01,
-            "train.epochs": 12,
+            "train.epochs": 11,
         },
         "cifar10": {
             **_CONVOLUTIONS,

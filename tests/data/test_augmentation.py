@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from netwright.data import load
 from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
@@ -81,6 +82,20 @@ def test_a_quarter_turn_is_rot90(images: torch.Tensor) -> None:
     came = augmented(square, ends, rotate=90)
     assert torch.allclose(came, expected, atol=1e-2) or torch.allclose(came, other, atol=1e-2)
     assert torch.equal(augmented(square, torch.full((COUNT, 8), 0.5), rotate=90).round(), square.float())
+
+
+def test_turning_and_scaling_is_what_affine_grid_does(images: torch.Tensor, draws: torch.Tensor) -> None:
+    angle, size = torch.deg2rad((draws[:, 1] * 2 - 1) * 25), 1 / (1 + (draws[:, 2] * 2 - 1) * 0.2)
+    # In pixels: about the centre; affine_grid wants it in sides from -1 to 1.
+    to_pixels = torch.diag(torch.tensor([WIDTH / 2, HEIGHT / 2]))
+    turned = torch.stack(
+        [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+    )
+    linear = torch.linalg.inv(to_pixels) @ (turned * size[:, None, None]) @ to_pixels
+    theta = torch.cat([linear, torch.zeros(COUNT, 2, 1)], 2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    expected = F.grid_sample(images.float(), grid, align_corners=False)
+    assert torch.allclose(augmented(images, draws, rotate=25, zoom=0.2), expected, atol=0.05)
 
 
 def test_turning_a_wide_image_keeps_distances() -> None:
