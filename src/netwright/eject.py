@@ -411,10 +411,11 @@ def _making(run: Run, module: nn.Module, data: Data) -> str:
 
 def _layout(run: Run, module: nn.Module) -> str:
     """The memory format that a registered network's builder gave its weights; a class of one's own gives its own."""
+    # By strides: a filter of one channel is contiguous in both formats, and yet decides what comes out.
     last = any(
         weight.dim() == 4
-        and not weight.is_contiguous()
         and weight.is_contiguous(memory_format=torch.channels_last)
+        and weight.stride() != torch.empty(weight.shape, device="meta").stride()
         for weight in module.parameters()
     )
     return ", memory_format=torch.channels_last" if last and ".py:" not in run.recipe.network.name else ""
