@@ -64,9 +64,9 @@ def choices(kind: str, batch: int) -> dict[str, Callable[[], Callable[[], None]]
         built = network()
         return step_of(built, torch.optim.SGD(built.parameters(), lr=0.01), x)
 
-    def channels_last() -> Callable[[], None]:
-        built = network().to(memory_format=torch.channels_last)
-        return step_of(built, adam(built), x.contiguous(memory_format=torch.channels_last))
+    def channels_first() -> Callable[[], None]:
+        built = network().to(memory_format=torch.contiguous_format)
+        return step_of(built, adam(built), x)
 
     def pool_first() -> Callable[[], None]:
         built = network(pool_first=True)
@@ -75,7 +75,7 @@ def choices(kind: str, batch: int) -> dict[str, Callable[[], Callable[[], None]]
     every = {"plain (Adam, fused)": plain, "torch.compile": compiled, "Adam, foreach": unfused}
     every |= {"SGD": sgd, "SGD, fused": fused_sgd}
     if kind == "cnn":
-        every |= {"channels_last": channels_last, "pooling before the norm": pool_first}
+        every |= {"channels first": channels_first, "pooling before the norm": pool_first}
     return every
 
 
@@ -85,9 +85,12 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--networks", nargs="+", choices=("mlp", "cnn"), default=["mlp", "cnn"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for kind, batch, repeats in (("mlp", 64, 100), ("mlp", 1024, 30), ("cnn", 128, 5)):
+        if kind not in options.networks:
+            continue
         steps, first = {}, {}
         for name, make in choices(kind, batch).items():
             step = make()
