@@ -494,7 +494,7 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     if changes := _changes(recipe):
         settings = {name: repr(value) for name, value in changes.settings().items()}
         if changes.cutout:
-            # As `netwright.data.split.changed` has it.
+            # As `netwright.data.epochs` has it.
             preparation = data.preparation
             centred = bool((preparation.mean != 0).any())
             settings["fill"] = f"mean * {preparation.scale!r}" if centred else "0.0"

@@ -867,8 +867,7 @@ def _with_measured_reading(recipe: Recipe, state: TrainingState, data: Data, *, 
         return data
     data = data.to(state.device)
     # Several processes would take different numbers of steps in the trial, and wait for each other for ever.
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if recipe.data.workers != "auto" or together:
+    if recipe.data.workers != "auto" or not state.processes.alone:
         return data
     found = choose_reading(
         state.network,

@@ -13,8 +13,8 @@ from netwright.data import (
     ImagePreparation,
     Split,
     epoch_order,
+    epochs,
     load,
-    split,
 )
 
 
@@ -45,11 +45,11 @@ def test_batches_are_those_of_plain_indexing_bit_for_bit(count, batch, channels,
     part = images(count, channels=channels)
     order = epoch_order(count, seed=1, epoch=2) if ordered else None
     indices = torch.arange(count) if order is None else order
-    saved, split.CHUNK_BYTES = split.CHUNK_BYTES, chunk
+    saved, epochs.CHUNK_BYTES = epochs.CHUNK_BYTES, chunk
     try:
         came = list(part.batches(batch, order, start))
     finally:
-        split.CHUNK_BYTES = saved
+        epochs.CHUNK_BYTES = saved
     expected = [plain(part, rows) for rows in indices.split(batch)][start:]
     assert len(came) == len(expected)
     for (x, y), (their_x, their_y) in zip(came, expected, strict=True):
@@ -59,7 +59,7 @@ def test_batches_are_those_of_plain_indexing_bit_for_bit(count, batch, channels,
 
 @pytest.mark.parametrize("batch", [16, 64, 100])
 def test_a_resumed_epoch_sees_the_same_alignment(batch, monkeypatch):
-    monkeypatch.setattr(split, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(epochs, "CHUNK_BYTES", 100_000)
     part, order = images(2000), epoch_order(2000, seed=0, epoch=0)
     whole = [x.data_ptr() % 64 for x, _ in part.batches(batch, order)]
     for start in (1, 2, 7, 13):

@@ -131,7 +131,7 @@ def test_a_place_in_an_epoch_is_jumped_to(saved, monkeypatch):
     reader = type(streamed.train.reader)
     original = reader.read
     monkeypatch.setattr(reader, "read", lambda self, rows: read.extend(rows.tolist()) or original(self, rows))
-    monkeypatch.setattr("netwright.data.stream.CHUNK_BYTES", 1)
+    monkeypatch.setattr("netwright.data.epochs.CHUNK_BYTES", 1)
     rest = list(streamed.train.epoch(8, seed=0, epoch=4, start=20))
     assert len(read) == len(streamed.train) - 20 * 8
     for (x, y), (u, v) in zip(rest, whole[20:], strict=True):

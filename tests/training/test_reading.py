@@ -29,7 +29,7 @@ def choose(part, network, batch=8):
 
 def test_the_trial_leaves_network_and_generators_as_they_were(streamed, monkeypatch):
     monkeypatch.setattr("netwright.training.reading.SECONDS", 0.02)
-    monkeypatch.setattr("netwright.training.reading._cores", lambda: 1)
+    monkeypatch.setattr("netwright.training.reading.available_cores", lambda: 1)
     monkeypatch.setattr("netwright.training.reading.WORTH", 0.0)
     network = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -53,7 +53,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(where + "_step_seconds", lambda steps: step)
         monkeypatch.setattr(where + "_reading_seconds", lambda data, batch: reading)
         monkeypatch.setattr(where + "_epoch_seconds", lambda steps, count: next(times))
-        monkeypatch.setattr(where + "_cores", lambda: 3)
+        monkeypatch.setattr(where + "available_cores", lambda: 3)
 
     return set_to
 

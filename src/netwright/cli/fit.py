@@ -103,25 +103,20 @@ def fit(
         layers.append({key: value for key, value in flags.items() if value is not None})
         layers.append(dict(parse_setting(setting) for setting in settings or []))
         recipe = Recipe.build(*layers)
-        options = {
-            "--resume": resume,
-            "--no-examine": no_examine,
-            "--force": force,
-            "--json": as_json,
-            "--quiet": quiet,
-        }
-        several = processes is not None or restarts is not None
-        with as_file(recipe) if several else contextlib.nullcontext("") as file:
-            command = [
-                "fit",
-                file,
-                "--out",
-                str(out or free_folder(recipe)),
-                *(name for name, on in options.items() if on),
-            ]
-            code = launched(command, recipe, processes=processes, restarts=restarts)
-        if code is not None:
-            return code
+        if processes is not None or restarts is not None:
+            options = {
+                "--resume": resume,
+                "--no-examine": no_examine,
+                "--force": force,
+                "--json": as_json,
+                "--quiet": quiet,
+            }
+            chosen = [name for name, on in options.items() if on]
+            with as_file(recipe) as file:
+                command = ["fit", file, "--out", str(out or free_folder(recipe)), *chosen]
+                code = launched(command, recipe, processes=processes, restarts=restarts)
+            if code is not None:
+                return code
         run = carry_out(recipe, out=out, resume=resume, quiet=quiet, examine=not no_examine, force=force)
         show(run, as_json=as_json)
         return 0

@@ -13,14 +13,10 @@ from torch import Tensor
 
 from netwright.errors import DataError, unknown_name
 
-# How many random numbers an example gets in an epoch, whatever is done with them: each kind of change has columns
-# of its own, so that switching one on leaves the others as they were.
-DRAWS = 8
-
 
 # `eject` prints this function and the next with inspect.getsource: they may name nothing but torch, F and each other.
 def augmentation_draws(count: int, *, seed: int, epoch: int) -> Tensor:
-    """Returns (count, 8) float32 numbers from [0, 1), a pure function of its arguments.
+    """Returns (count, 8) float32 numbers from [0, 1), a pure function of its arguments; each kind of change has its columns.
 
     An example's numbers depend on its index and the epoch alone: neither on the batch that it is in, nor on where
     a run was interrupted, nor on how many processes share the work.

@@ -10,17 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
-from netwright.data.order import epoch_order, share_of_epoch
+from netwright.data.augmentation import Augmentation
+from netwright.data.epochs import Epochs, batches_in_chunk
 from netwright.data.preparation import Preparation
-
-# Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
-# core, torch 2.13: 93 batch by batch, 61 with chunks of 0.5 MB, 44 with 1 MB, 39 with 2 MB, 43 with 4 MB.
-CHUNK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Epochs):
     """One part of a set, whole in memory.
 
     `inputs` (N, ...) uint8 or float32, raw; `targets` (N,) int64 class ids, or float32 (N,) or (N, D);
@@ -39,11 +35,8 @@ class Split:
     names: tuple[str, ...] | None = None
     augmentation: Augmentation | None = None
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         return self.inputs.device
 
     def take(self, count: int) -> Split:
@@ -71,24 +64,7 @@ class Split:
             # Not self.inputs[indices]: for uint8 rows that takes 20 times as long (torch 2.13, CPU).
             indices = torch.as_tensor(indices).to(self.device)
             inputs, targets = self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
-        if draws is not None and self.augmentation:
-            inputs = changed(inputs, draws[indices], self.augmentation, self.preparation)
-        return self.preparation.prepare_fresh(inputs), targets
-
-    def epoch(
-        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments.
-
-        `share` (rank, world): only this process's part of each batch, as `share_of_epoch` has it.
-        """
-        order = epoch_order(len(self), seed=seed, epoch=epoch)
-        if share[1] > 1:
-            order, batch = share_of_epoch(order, batch, share)
-        draws = None
-        if self.augmentation:
-            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, order, start, draws)
+        return self.finished(inputs, None if draws is None else draws[indices]), targets
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
@@ -104,26 +80,18 @@ class Split:
         count = len(self) if order is None else len(order)
         if order is not None:
             order = order.to(self.device)
-        step = batch * self._batches_in_chunk(batch)
+        step = batch * batches_in_chunk(batch, self.inputs[0].numel() if count else 1)
         done = start * batch
         for begin in range(done - done % step, count if done < count else 0, step):
-            x, y = self._gather(order, slice(begin, min(begin + step, count)), draws)
+            chunk = slice(begin, min(begin + step, count))
+            x, y = self.prepared(chunk if order is None else order[chunk], draws)
             if begin < done:  # a resumed epoch: the chunk that was being cut is made again, whole
                 x, y = x[done - begin :], y[done - begin :]
             yield from zip(x.split(batch), y.split(batch), strict=True)
 
-    def _batches_in_chunk(self, batch: int) -> int:
-        row_bytes = 4 * (self.inputs[0].numel() if len(self) else 1)
-        if (batch * row_bytes) % 64:
-            return 1
-        return max(1, CHUNK_BYTES // (batch * row_bytes))
-
-    def _gather(self, order: Tensor | None, chunk: slice, draws: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self.prepared(chunk if order is None else order[chunk], draws)
-
 
 @dataclass(frozen=True, eq=False)
-class DatasetSplit:
+class DatasetSplit(Epochs):
     """The same interface over a map-style Dataset whose items are random or do not fit in memory.
 
     `dataset[i]` is the raw tensor of one example; `targets` as in Split.
@@ -136,9 +104,6 @@ class DatasetSplit:
     augmentation: Augmentation | None = None
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def __len__(self) -> int:
-        return len(self.targets)
 
     def take(self, count: int) -> DatasetSplit:
         """Returns the first `count` examples (all of them if there are fewer)."""
@@ -163,18 +128,6 @@ class DatasetSplit:
         inputs = torch.stack([self.dataset[int(index)] for index in indices.tolist()])
         return self.preparation.prepare_fresh(inputs.to(self.device)), self.targets[indices.to(self.device)]
 
-    def epoch(
-        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch of training, from batch `start` on; `share` as Split.epoch has it."""
-        order = epoch_order(len(self), seed=seed, epoch=epoch)
-        if share[1] > 1:
-            order, batch = share_of_epoch(order, batch, share)
-        draws = None
-        if self.augmentation:
-            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, order, start, draws)
-
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -194,17 +147,7 @@ class DatasetSplit:
         loader = DataLoader(
             self.dataset, batch, sampler=rest.tolist(), num_workers=self.workers, generator=generator
         )
-        indices = rest.split(batch)
-        for inputs, rows in zip(loader, indices, strict=True):
-            inputs = inputs.to(self.device)
-            if draws is not None and self.augmentation:
-                inputs = changed(inputs, draws[rows.to(self.device)], self.augmentation, self.preparation)
-            yield self.preparation.prepare_fresh(inputs), self.targets[rows.to(self.device)]
-
-
-def changed(raw: Tensor, draws: Tensor, augmentation: Augmentation, preparation: Preparation) -> Tensor:
-    """Returns raw images (N, C, H, W) after the augmentation; holes get the mean colour of the training part."""
-    settings = augmentation.settings()
-    if augmentation.cutout:
-        settings["fill"] = preparation.mean * preparation.scale
-    return augmented(raw, draws, **settings)
+        for inputs, rows in zip(loader, rest.split(batch), strict=True):
+            rows = rows.to(self.device)
+            x = self.finished(inputs.to(self.device), None if draws is None else draws[rows])
+            yield x, self.targets[rows]

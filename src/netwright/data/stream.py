@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from netwright.data.ahead import Pieces, Workers, read_pieces
-from netwright.data.augmentation import Augmentation, augmentation_draws
-from netwright.data.order import epoch_order, share_of_epoch
+from netwright.data.augmentation import Augmentation
+from netwright.data.epochs import Epochs, batches_in_chunk
 from netwright.data.preparation import Preparation
-from netwright.data.split import CHUNK_BYTES, changed
 
 
 class Reader(Protocol):
@@ -42,7 +41,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class StreamSplit:
+class StreamSplit(Epochs):
     """The same interface as Split over examples on disk, in memory that does not grow with their bytes.
 
     What is held is a few numbers an example (its row, target and place in the order), never its inputs.
@@ -60,9 +59,6 @@ class StreamSplit:
     workers: Workers = "thread"
     pinned: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def __len__(self) -> int:
-        return len(self.targets)
 
     def take(self, count: int) -> StreamSplit:
         """Returns the first `count` examples (all of them if there are fewer)."""
@@ -96,24 +92,9 @@ class StreamSplit:
         examples lie in groups that are read whole (Parquet), the pools of groups come one after the other,
         and inside a pool the order is again a permutation.
         """
-        order = epoch_order(len(self), seed=seed, epoch=epoch)
+        order = super().order(seed=seed, epoch=epoch)
         pools = self.reader.pools(self.rows, seed=seed, epoch=epoch)
         return order if pools is None else order[torch.argsort(pools[order], stable=True)]
-
-    def epoch(
-        self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments.
-
-        `share` as Split.epoch has it. Raises DataError where a file has changed.
-        """
-        order = self.order(seed=seed, epoch=epoch)
-        if share[1] > 1:
-            order, batch = share_of_epoch(order, batch, share)
-        draws = None
-        if self.augmentation:
-            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, order, start, draws)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
@@ -125,36 +106,25 @@ class StreamSplit:
         if done >= len(order):
             return
         # Chunks lie where Split has them, so that every batch has the alignment it has there (see Split.batches).
-        step = batch * self._batches_in_chunk(batch)
+        row_elements = torch.Size(self.reader.shape).numel()
+        step = batch * batches_in_chunk(batch, row_elements)
         begin = done - done % step
         rest = order[begin:]
         chunks = read_pieces(
             Pieces(self.reader.read, self.rows[rest], step),
             workers=self.workers,
-            piece_bytes=step * self._row_elements * self.reader.dtype.itemsize,
+            piece_bytes=step * row_elements * self.reader.dtype.itemsize,
             pin=self.pinned,
         )
         for raw, places in zip(chunks, _split(rest, step), strict=True):
             places = places.to(self.device)
             raw = raw.to(self.device, non_blocking=self.pinned)
-            if draws is not None and self.augmentation:
-                raw = changed(raw, draws[places], self.augmentation, self.preparation)
-            x = self.preparation.prepare_fresh(raw)
+            x = self.finished(raw, None if draws is None else draws[places])
             y = self.targets.index_select(0, places)
             if begin < done:  # a resumed epoch: the chunk that was being cut is made again, whole
                 x, y = x[done - begin :], y[done - begin :]
                 begin = done
             yield from zip(x.split(batch), y.split(batch), strict=True)
-
-    @property
-    def _row_elements(self) -> int:
-        return int(torch.Size(self.reader.shape).numel())
-
-    def _batches_in_chunk(self, batch: int) -> int:
-        row_bytes = 4 * self._row_elements
-        if (batch * row_bytes) % 64:
-            return 1
-        return max(1, CHUNK_BYTES // (batch * row_bytes))
 
 
 def _split(order: Tensor, step: int) -> Iterator[Tensor]:

@@ -18,13 +18,15 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from netwright.errors import CheckpointError, TrainingFailed
 
+Found = TypeVar("Found")
 _NAME = re.compile(r"^step-(\d+)-([0-9a-f]{16})(\.pt)?$")
 MANIFEST = "manifest.json"
 
@@ -150,25 +152,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def newest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Returns the newest intact checkpoint (or None) and a message for each damaged one passed over."""
-    passed_over: list[str] = []
-    for path in list_checkpoints(folder):
-        try:
-            return read_checkpoint(path), passed_over
-        except CheckpointError as error:
-            passed_over.append(str(error))
-    return None, passed_over
+    return _newest(folder, read_checkpoint)
 
 
 def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     """Returns the path of the newest intact checkpoint (or None) and a message for each damaged one passed over."""
+
+    def check(path: Path) -> Path:
+        if path.is_dir():
+            check_files(path)
+        else:
+            read_checkpoint(path)
+        return path
+
+    return _newest(folder, check)
+
+
+def _newest(folder: Path, read: Callable[[Path], Found]) -> tuple[Found | None, list[str]]:
     passed_over: list[str] = []
     for path in list_checkpoints(folder):
         try:
-            if path.is_dir():
-                check_files(path)
-            else:
-                read_checkpoint(path)
-            return path, passed_over
+            return read(path), passed_over
         except CheckpointError as error:
             passed_over.append(str(error))
     return None, passed_over

@@ -63,13 +63,17 @@ def _exit_code(error: Any) -> int:
     )
 
 
+def available_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def _environment(processes: int) -> Iterator[None]:
     """Divides the processors among the processes, unless the person has decided."""
     before = os.environ.get("OMP_NUM_THREADS")
     if before is None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ["OMP_NUM_THREADS"] = str(max(1, available // processes))
+        os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // processes))
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from netwright.data.ahead import Workers
+from netwright.training.launching import available_cores
 from netwright.training.loop import Step, steps_in_epoch, train
 from netwright.training.randomness import random_state, restore_random_state
 from netwright.training.state import TrainingState
@@ -137,11 +137,7 @@ def _epoch_seconds(steps: Iterator[Step], count: int) -> float:
 
 def _team() -> int:
     """Returns the number of processes that is tried: one for each core."""
-    return min(LARGEST_TEAM, _cores())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(LARGEST_TEAM, available_cores())
 
 
 def _name(workers: Workers, pinned: bool) -> str:
