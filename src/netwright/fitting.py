@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import shutil
@@ -12,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +24,11 @@ from netwright.architectures import network as build_network
 from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
+from netwright.outcome import report_of, shown
 from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
-from netwright.report.html import Report, write_report
+from netwright.records import Log, Saving, check_finite, cut_metrics
+from netwright.report.html import write_report
 from netwright.report.terminal import Progress
 from netwright.run import (
     CHECKPOINTS,
@@ -49,9 +49,7 @@ from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
     newest_intact,
-    save_checkpoint,
     write_bytes,
-    write_failure,
 )
 from netwright.training.distributed import (
     ALONE,
@@ -76,9 +74,6 @@ from netwright.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from netwright.data import Data
-    from netwright.training.shared_checkpoints import SharedCheckpoints
-
-WRONG_AT_MOST = 24
 
 
 def fit(
@@ -324,7 +319,7 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
         except CheckpointError as error:
             raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
         if processes.first:
-            _cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
+            cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
         return _train_and_test(run, state, data, quiet=quiet, examine=examine)
 
 
@@ -393,7 +388,7 @@ def _train_and_test(
     found: Examination | None = None
     watched = examination() if examine and _can_be_watched(state, quiet=quiet) else contextlib.nullcontext()
     try:
-        with held_signals() as stop, progress, _Log(run.path / METRICS, state) as log, watched as found:
+        with held_signals() as stop, progress, Log(run.path / METRICS, state) as log, watched as found:
             _train(run, state, data, log=log, progress=progress, stop=stop)
             seconds = log.seconds
     except TrainingFailed as error:
@@ -412,7 +407,7 @@ def _can_be_watched(state: TrainingState, *, quiet: bool) -> bool:
 
 
 def _train(
-    run: Run, state: TrainingState, data: Data, *, log: _Log, progress: Progress, stop: StopRequest
+    run: Run, state: TrainingState, data: Data, *, log: Log, progress: Progress, stop: StopRequest
 ) -> None:
     """Takes the steps: shows, logs, validates, saves, and stops where it is asked to."""
     recipe = run.recipe
@@ -431,13 +426,13 @@ def _train(
         state.processes.alone,
         recipe.checkpoint.every_steps,
     )
-    with _Saving(run, state, log) as saving:
+    with Saving(run, state, log) as saving:
         for step in steps if not state.stopping.should_stop else ():
             progress.advance(step.loss)
             if step.number % recipe.log.every_steps == 0:
                 log.step(step)
             if step.ends_epoch:
-                progress.epoch(_shown(_end_epoch(run, step, data, log)))
+                progress.epoch(shown(_end_epoch(run, step, data, log)))
             late, number = saving.late(), stop.signal or 0
             if not alone:
                 late, number = agreement(save=late, stop=number)
@@ -475,11 +470,11 @@ def _all_findings(found: Examination | None, known: Preflight | None) -> dict[st
     return content
 
 
-def _end_epoch(run: Run, step: Step, data: Data, log: _Log) -> dict[str, Any]:
+def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
     """Validates, steps a schedule that waits for a score, keeps the best weights; returns the epoch's record."""
     state, recipe = step.state, run.recipe
     scores: dict[str, float] = {"train_loss": float(state.epoch_loss)}
-    _check_finite(scores["train_loss"], f"in epoch {step.epoch}", state)
+    check_finite(scores["train_loss"], f"in epoch {step.epoch}", state)
     if len(data.validation):
         # Each process has counted its own part of the batches; those of the first are kept.
         take_from_first(list(state.network.buffers()), state.processes)
@@ -554,7 +549,7 @@ def _write_result(
 ) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     _write_json(run.path / FINDINGS, findings or unseen)
-    report = _report(run, result, data, state.network, answers=answers, targets=targets)
+    report = report_of(run, result, data, state.network, answers=answers, targets=targets)
     report["findings"] = None if findings is None else findings["findings"]
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
@@ -610,126 +605,6 @@ def averaged(state: TrainingState) -> Iterator[None]:
     """Puts the averaged weights, where the recipe keeps an average, into the network for a while."""
     with state.average.applied(state.network) if state.average is not None else contextlib.nullcontext():
         yield
-
-
-def _check_finite(loss: float, when: str, state: TrainingState) -> None:
-    if not math.isfinite(loss):
-        rate = state.optimizer.param_groups[0]["lr"]
-        raise TrainingFailed(
-            f"the training loss became {loss} {when} (learning rate {rate:g}).\n"
-            "Try a lower --lr, --set train.clip=1, or look for the cause with: netwright examine"
-        )
-
-
-@dataclass
-class _Saving:
-    """When and how the run's checkpoints are written."""
-
-    run: Run
-    state: TrainingState
-    log: _Log
-
-    def __post_init__(self) -> None:
-        minutes = self.run.recipe.checkpoint.every_minutes
-        self.every_seconds = math.inf if minutes is None else minutes * 60
-        self.last = time.monotonic()
-        self.shared: SharedCheckpoints | None = None
-        if not self.state.processes.alone:
-            from netwright.training.shared_checkpoints import SharedCheckpoints
-
-            self.shared = SharedCheckpoints(self.run.path / CHECKPOINTS, self.state)
-
-    def __enter__(self) -> _Saving:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        # After an error what is being written is waited for too, but the error is the one to tell.
-        with contextlib.suppress(Exception) if kind is not None else contextlib.nullcontext():
-            self.finish()
-
-    def late(self) -> bool:
-        """Whether the last one was too long ago; each process has its own clock."""
-        return time.monotonic() - self.last > self.every_seconds
-
-    def save(self) -> None:
-        if self.state.processes.first:
-            self.state.notes |= self.log.notes()
-        if self.shared is not None:
-            self.shared.save()
-        else:
-            save_checkpoint(self.run.path / CHECKPOINTS, self.state.state_dict())
-        self.last = time.monotonic()
-
-    def finish(self) -> None:
-        """Waits for what is being written."""
-        if self.shared is not None:
-            self.shared.finish()
-
-
-class _Log:
-    """metrics.jsonl, appended to by the first process; and the time that training took, over all interruptions."""
-
-    def __init__(self, path: Path, state: TrainingState) -> None:
-        self.path, self.state = path, state
-        notes = state.notes
-        self.earlier = float(notes.get("seconds", 0.0))
-        # What `loss_sum` and `examples` were at the last step record, to say the mean loss since then.
-        self.seen = (float(notes.get("logged_loss", 0.0)), int(notes.get("logged_examples", 0)))
-
-    def __enter__(self) -> _Log:
-        self.began = self.epoch_began = time.perf_counter()
-        try:
-            self.file = open(self.path if self.state.processes.first else os.devnull, "a", encoding="utf-8")
-        except OSError as error:
-            raise write_failure(self.path, error) from error
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        # Closing writes what an earlier full disk refused; that error has been raised already.
-        with contextlib.suppress(OSError):
-            self.file.close()
-
-    @property
-    def seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self.began
-
-    def notes(self) -> dict[str, Any]:
-        return {
-            "seconds": self.seconds,
-            "metrics_bytes": self.path.stat().st_size,
-            "logged_loss": self.seen[0],
-            "logged_examples": self.seen[1],
-        }
-
-    def step(self, step: Step) -> None:
-        """Writes the mean loss since the last step record of this epoch."""
-        total, examples = float(self.state.total_loss()), self.state.examples
-        seen_total, seen_examples = self.seen if self.seen[1] < examples else (0.0, 0)
-        mean = (total - seen_total) / (examples - seen_examples)
-        self.seen = (total, examples)
-        rate = self.state.optimizer.param_groups[0]["lr"]
-        self._write({"step": step.number, "epoch": step.epoch, "loss": mean, "lr": rate})
-        _check_finite(mean, f"before step {step.number}", self.state)
-
-    def epoch(self, record: dict[str, Any]) -> dict[str, Any]:
-        now = time.perf_counter()
-        record["seconds"] = round(now - self.epoch_began, 4)
-        self.epoch_began, self.seen = now, (0.0, 0)
-        self._write(record)
-        return record
-
-    def _write(self, record: dict[str, Any]) -> None:
-        try:
-            self.file.write(json.dumps(record) + "\n")
-            self.file.flush()
-        except OSError as error:
-            raise write_failure(self.path, error) from error
-
-
-def _cut_metrics(path: Path, size: int) -> None:
-    """Takes back the records of steps that the checkpoint does not know, since they will be done again."""
-    if path.exists():
-        os.truncate(path, min(size, path.stat().st_size))
 
 
 def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None) -> Run:
@@ -948,106 +823,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _say(text: str, quiet: bool) -> None:
     if not quiet:
         print(text, file=sys.stderr)
-
-
-def _report(
-    run: Run,
-    result: dict[str, Any],
-    data: Data,
-    module: nn.Module,
-    *,
-    answers: Tensor | None,
-    targets: Tensor | None,
-) -> Report:
-    """Gathers what the report shows."""
-    records = run.history
-    report: Report = {
-        "title": run.title,
-        "task": data.task,
-        "network": str(module),
-        "parameters": result["parameters"],
-        "history": [_shown(record) for record in records if "train_loss" in record],
-        "steps": [record for record in records if "train_loss" not in record],
-        "test": result["test"],
-        "classes": None if data.classes is None else list(data.classes),
-        "wrong": [],
-        "scatter": None,
-        "notes": list(data.notes),
-        "recipe": run.recipe.to_yaml(),
-        "environment": run.environment,
-        "files": _files(run.path),
-        "seconds": result["seconds"],
-        "epochs": run.recipe.train.epochs,
-        "interrupted": False,
-        "run": str(run.path),
-    }
-    if answers is not None and targets is not None:
-        if data.classes is None:
-            report["scatter"] = {
-                "true": targets.reshape(-1).tolist(),
-                "predicted": answers.reshape(-1).tolist(),
-            }
-        else:
-            report["wrong"] = most_wrong(data, data.classes, answers, targets)
-    return report
-
-
-def most_wrong(
-    data: Data, classes: tuple[str, ...], probabilities: Tensor, targets: Tensor
-) -> list[dict[str, Any]]:
-    """Returns the test examples that were misjudged with the greatest confidence, the worst first."""
-    confidence, predicted = probabilities.max(dim=1)
-    wrong = torch.nonzero(predicted != targets).flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:WRONG_AT_MOST].tolist()
-    return [
-        {
-            "image": picture(data, data.test, index),
-            "text": None,
-            "name": data.test.names[index] if data.test.names else f"test example {index}",
-            "true": classes[int(targets[index])],
-            "predicted": classes[int(predicted[index])],
-            "probability": float(confidence[index]),
-        }
-        for index in worst
-    ]
-
-
-def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
-    """Returns a raw example as (H, W) or (H, W, 3) uint8, or None where it is no picture."""
-    inputs = getattr(part, "inputs", None)
-    if inputs is None and hasattr(part, "raw"):  # on disk
-        inputs, index = part.raw(slice(index, index + 1)), 0
-    if inputs is None or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
-        return None
-    pixels = inputs[index].float()
-    highest = getattr(data.preparation, "highest", None)
-    # Floats have no known white: the example's own range is stretched over it.
-    low, high = (0.0, float(highest)) if highest else (float(pixels.min()), float(pixels.max()))
-    shades = ((pixels - low) / max(high - low, 1e-12) * 255).round().clamp(0, 255).byte().cpu().numpy()
-    return shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
-
-
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns an epoch's record under the names that the terminal and the report show."""
-    return {
-        key.removeprefix("validation_") if key != "validation_loss" else key: value
-        for key, value in record.items()
-    }
-
-
-_ABOUT = {
-    RECIPE: "everything that decided the run",
-    METRICS: "one record every so many steps, and one an epoch",
-    WEIGHTS: "the weights that test and predict use",
-    MEANING: "what inputs and outputs mean, and what prepares them",
-    ENVIRONMENT: "versions, threads, device",
-    FINDINGS: "what the examiner said",
-}
-
-
-def _files(folder: Path) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "bytes": (folder / name).stat().st_size, "about": about}
-        for name, about in _ABOUT.items()
-        if (folder / name).exists()
-    ]

@@ -1,0 +1,121 @@
+"""What the report of a run shows, gathered from its folder and its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.report.html import Report
+from netwright.run import ENVIRONMENT, FINDINGS, MEANING, METRICS, RECIPE, WEIGHTS, Run
+
+if TYPE_CHECKING:
+    from netwright.data import Data
+
+WRONG_AT_MOST = 24
+
+
+def report_of(
+    run: Run,
+    result: dict[str, Any],
+    data: Data,
+    module: nn.Module,
+    *,
+    answers: Tensor | None,
+    targets: Tensor | None,
+) -> Report:
+    """Gathers what the report shows."""
+    records = run.history
+    report: Report = {
+        "title": run.title,
+        "task": data.task,
+        "network": str(module),
+        "parameters": result["parameters"],
+        "history": [shown(record) for record in records if "train_loss" in record],
+        "steps": [record for record in records if "train_loss" not in record],
+        "test": result["test"],
+        "classes": None if data.classes is None else list(data.classes),
+        "wrong": [],
+        "scatter": None,
+        "notes": list(data.notes),
+        "recipe": run.recipe.to_yaml(),
+        "environment": run.environment,
+        "files": _files(run.path),
+        "seconds": result["seconds"],
+        "epochs": run.recipe.train.epochs,
+        "interrupted": False,
+        "run": str(run.path),
+    }
+    if answers is not None and targets is not None:
+        if data.classes is None:
+            report["scatter"] = {
+                "true": targets.reshape(-1).tolist(),
+                "predicted": answers.reshape(-1).tolist(),
+            }
+        else:
+            report["wrong"] = most_wrong(data, data.classes, answers, targets)
+    return report
+
+
+def most_wrong(
+    data: Data, classes: tuple[str, ...], probabilities: Tensor, targets: Tensor
+) -> list[dict[str, Any]]:
+    """Returns the test examples that were misjudged with the greatest confidence, the worst first."""
+    confidence, predicted = probabilities.max(dim=1)
+    wrong = torch.nonzero(predicted != targets).flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:WRONG_AT_MOST].tolist()
+    return [
+        {
+            "image": picture(data, data.test, index),
+            "text": None,
+            "name": data.test.names[index] if data.test.names else f"test example {index}",
+            "true": classes[int(targets[index])],
+            "predicted": classes[int(predicted[index])],
+            "probability": float(confidence[index]),
+        }
+        for index in worst
+    ]
+
+
+def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
+    """Returns a raw example as (H, W) or (H, W, 3) uint8, or None where it is no picture."""
+    inputs = getattr(part, "inputs", None)
+    if inputs is None and hasattr(part, "raw"):  # on disk
+        inputs, index = part.raw(slice(index, index + 1)), 0
+    if inputs is None or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
+        return None
+    pixels = inputs[index].float()
+    highest = getattr(data.preparation, "highest", None)
+    # Floats have no known white: the example's own range is stretched over it.
+    low, high = (0.0, float(highest)) if highest else (float(pixels.min()), float(pixels.max()))
+    shades = ((pixels - low) / max(high - low, 1e-12) * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return shades[0] if len(shades) == 1 else shades.transpose(1, 2, 0)
+
+
+def shown(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns an epoch's record under the names that the terminal and the report show."""
+    return {
+        key.removeprefix("validation_") if key != "validation_loss" else key: value
+        for key, value in record.items()
+    }
+
+
+_ABOUT = {
+    RECIPE: "everything that decided the run",
+    METRICS: "one record every so many steps, and one an epoch",
+    WEIGHTS: "the weights that test and predict use",
+    MEANING: "what inputs and outputs mean, and what prepares them",
+    ENVIRONMENT: "versions, threads, device",
+    FINDINGS: "what the examiner said",
+}
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "bytes": (folder / name).stat().st_size, "about": about}
+        for name, about in _ABOUT.items()
+        if (folder / name).exists()
+    ]
