@@ -364,6 +364,7 @@ def _network(run: Run, module: nn.Module) -> str:
         return name.rpartition(":")[2]
     taken = option_names(wanted)
     shapes = {"input_shape": tuple(run.meaning["input_shape"]), "num_outputs": run.meaning["num_outputs"]}
+    shapes |= run.preparation.facts
     arguments = {key: value for key, value in shapes.items() if taken is not None and key in taken} | options
     return f"{name.rpartition(':')[2]}({', '.join(f'{key}={literal(value)}' for key, value in arguments.items())})"
 

@@ -30,7 +30,7 @@ class _NamedSection(_Section):
 
 # What netwright itself passes to the entry of a registry, and no recipe can set.
 _DECIDED_BY_THE_DATA = {
-    "network": ("data", "input_shape", "num_outputs", "single_logit"),
+    "network": ("data", "input_shape", "num_outputs", "single_logit", "facts"),
     "loss": ("task", "num_classes", "class_counts", "device"),
     "optimizer": ("network", "params"),
     "schedule": ("optimizer", "total_steps", "steps_per_epoch"),

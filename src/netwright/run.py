@@ -155,6 +155,7 @@ class Run:
             self.recipe.network.name,
             input_shape=tuple(self.meaning["input_shape"]),
             num_outputs=self.meaning["num_outputs"],
+            facts=self.preparation.facts,
             **self.recipe.network.options(),
         )
 

@@ -25,6 +25,7 @@ def network(
     input_shape: Sequence[int] | None = None,
     num_outputs: int | None = None,
     single_logit: bool = False,
+    facts: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> nn.Module:
     """Returns the network that `name` means, tried on one example of `data` if there is data.
@@ -33,7 +34,8 @@ def network(
     function itself, or an nn.Module, which is returned as it is. `options` go to whatever builds it; a class or
     function that has arguments called `input_shape` (without N) or `num_outputs` is given them. `data` is
     anything with `input_shape`, `num_outputs` and `example`; the arguments of those names come before it.
-    `single_logit` also allows one output for two classes (see `try_on_example`). Raises NetworkError for a
+    `single_logit` also allows one output for two classes (see `try_on_example`). `facts` is what else is known of the
+    data, for builders that have arguments of these names (default: those of `data.preparation`). Raises NetworkError for a
     network that cannot be built or does not fit the data, UnknownNameError for an unknown name or option.
 
     >>> network("mlp", input_shape=(4,), num_outputs=3, hidden=[])
@@ -49,7 +51,9 @@ def network(
         "input_shape": getattr(data, "input_shape", None) if input_shape is None else tuple(input_shape),
         "num_outputs": getattr(data, "num_outputs", None) if num_outputs is None else num_outputs,
     }
-    built = _built(name, shapes, options)
+    if facts is None:
+        facts = getattr(getattr(data, "preparation", None), "facts", {})
+    built = _built(name, shapes, facts, options)
     if data is not None:
         example = data.example
         inputs = example if isinstance(example, Tensor) else example[0]
@@ -63,7 +67,9 @@ def network(
     return built
 
 
-def _built(name: Any, shapes: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+def _built(
+    name: Any, shapes: Mapping[str, Any], facts: Mapping[str, Any], options: Mapping[str, Any]
+) -> nn.Module:
     if isinstance(name, str) and not is_file_reference(name):
         builder, called, registered = networks[name], name, True
     else:
@@ -80,13 +86,14 @@ def _built(name: Any, shapes: Mapping[str, Any], options: Mapping[str, Any]) -> 
         raise NetworkError(
             f"{called} should be an nn.Module, or a class or function that makes one; it is {_what(builder)}"
         )
-    return _constructed(builder, called, shapes, options, registered=registered)
+    return _constructed(builder, called, shapes, facts, options, registered=registered)
 
 
 def _constructed(
     builder: Callable[..., Any],
     called: str,
     shapes: Mapping[str, Any],
+    facts: Mapping[str, Any],
     options: Mapping[str, Any],
     *,
     registered: bool,
@@ -99,8 +106,9 @@ def _constructed(
             f"network {called!r} needs {' and '.join(missing)}: give data, or "
             + " and ".join(f"{key}=..." for key in missing)
         )
-    arguments = {key: value for key, value in taken.items() if value is not None} | dict(options)
-    check_options(builder, options, called, given=_SHAPES)
+    asked = {key: value for key, value in facts.items() if names is not None and key in names}
+    arguments = {key: value for key, value in taken.items() if value is not None} | asked | dict(options)
+    check_options(builder, options, called, given=(*_SHAPES, *asked))
     _check_complete(builder, called, arguments)
     try:
         built = builder(**arguments)

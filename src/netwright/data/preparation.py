@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError
+
+# What `from_dict` builds for each kind; a module is imported when its kind is met.
+KINDS = {
+    "image": "netwright.data.preparation:ImagePreparation",
+    "features": "netwright.data.preparation:FeaturePreparation",
+}
 
 
 class Preparation(nn.Module):
@@ -57,6 +64,16 @@ class Preparation(nn.Module):
             )
         return column.view(-1, *[1] * (len(self.shape) - 1))
 
+    @property
+    def prepared_shape(self) -> tuple[int, ...]:
+        """The shape of one prepared example."""
+        return self.shape
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a network may ask for by the name of an argument, beside `input_shape` and `num_outputs`."""
+        return {}
+
     def forward(self, raw: Tensor) -> Tensor:
         """Returns the prepared float32 batch of a raw one, (N, *shape)."""
         return (raw.float() / self.scale - self.mean) / self.std
@@ -98,12 +115,12 @@ class Preparation(nn.Module):
         ([0.1307], True)
         """
         entries = dict(entries)
-        kinds = {cls.kind: cls for cls in (ImagePreparation, FeaturePreparation)}
         kind = entries.pop("kind", None)
-        if kind not in kinds:
-            raise DataError(f"preparation: expected kind {' or '.join(kinds)}, came {kind!r}")
+        if kind not in KINDS:
+            raise DataError(f"preparation: expected kind {' or '.join(KINDS)}, came {kind!r}")
+        module, _, name = KINDS[kind].partition(":")
         try:
-            return kinds[kind](**entries)
+            return getattr(importlib.import_module(module), name)(**entries)
         except (TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise

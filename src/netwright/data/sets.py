@@ -63,7 +63,7 @@ class Data:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one prepared example."""
-        return self.preparation.shape
+        return self.preparation.prepared_shape
 
     @property
     def num_outputs(self) -> int:
