@@ -244,8 +244,6 @@ class Run:
         Raises:
             DataError: an input that cannot be read or has another shape than the training data.
         """
-        from netwright.data import find_inputs
-
         if isinstance(inputs, str | os.PathLike):
             inputs = [inputs]
         if (
@@ -253,8 +251,7 @@ class Run:
             and inputs
             and all(isinstance(item, str | os.PathLike) for item in inputs)
         ):
-            files = find_inputs(inputs)
-            raw: Iterable[tuple[str, Tensor]] = ((str(file), self.preparation.read(file)) for file in files)
+            raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
         else:
             raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
         return list(self._records(raw, batch=batch))

@@ -285,4 +285,4 @@ def test_a_file_that_changes_stops_the_run(tmp_path):
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     path = write(tmp_path / "a.parquet", x=[1.0, 2.0], y=[0, 1])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pip install 'netwright[parquet]'" in refusal(path)
+    assert "pip install 'netwright[tables]'" in refusal(path)

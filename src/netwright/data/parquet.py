@@ -11,7 +11,6 @@ about s / sqrt(k) beside the s / sqrt(b) of a full shuffle, s the spread of a si
 
 from __future__ import annotations
 
-import difflib
 import re
 import threading
 from collections import OrderedDict
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.data.delimited import first_line, near, some
 from netwright.data.folder import PART_NAMES
 from netwright.data.images import natural_key
 from netwright.data.labels import check_finite, encode
@@ -132,7 +132,7 @@ def _check_same_columns(tables: dict[str, Table]) -> None:
         if table.columns != train.columns or table.shape != train.shape:
             raise DataError(
                 f"{table.where}: expected the {train.shape[0]} features of {train.where}, came {table.shape[0]}: "
-                f"{_some(list(table.columns))}"
+                f"{some(list(table.columns))}"
             )
 
 
@@ -279,7 +279,7 @@ class Table:
             )
         except (OSError, pyarrow.ArrowException) as error:
             raise DataError(
-                f"{file}: row group {entry.number} cannot be read ({_first_line(error)})"
+                f"{file}: row group {entry.number} cannot be read ({first_line(error)})"
             ) from None
         return [table.column(name).combine_chunks() for name in names]
 
@@ -368,7 +368,7 @@ class Table:
         if gaps:
             raise DataError(
                 f"{self.where}: expected a number in every row, came "
-                f"missing values in {_some(gaps)} of {len(self):,} rows.\n"
+                f"missing values in {some(gaps)} of {len(self):,} rows.\n"
                 "Fill or drop them, or leave the columns out: --set data.features=[…] names those to use."
             )
 
@@ -401,15 +401,15 @@ def choose_columns(
     if target is None:
         raise DataError(
             f"{file}: expected to be told which column to predict: --target COLUMN (data.target).\n"
-            f"Columns: {_some(list(map(repr, names)))}"
+            f"Columns: {some(list(map(repr, names)))}"
         )
     for name in (target, *(features or ())):
         if name not in names:
             raise DataError(
-                f"{file}: no column {name!r}{_near(name, names)}\nColumns: {_some(list(map(repr, names)))}"
+                f"{file}: no column {name!r}{near(name, names)}\nColumns: {some(list(map(repr, names)))}"
             )
     if len(set(names)) < len(names):
-        raise DataError(f"{file}: expected columns of different names, came {_some(names)}")
+        raise DataError(f"{file}: expected columns of different names, came {some(names)}")
     if features is not None and target in features:
         raise DataError(f"{file}: {target!r} is the target and cannot be among the features")
     if not _is_target(schema.field(target).type):
@@ -423,7 +423,7 @@ def choose_columns(
     ]
     if others:
         raise DataError(
-            f"{file}: expected columns of numbers, booleans, or lists of numbers of one length; came {_some(others)}.\n"
+            f"{file}: expected columns of numbers, booleans, or lists of numbers of one length; came {some(others)}.\n"
             "Name the columns to use: --set data.features=[a, b]; or turn these into numbers first."
         )
     if not chosen:
@@ -480,7 +480,7 @@ def _open(file: Path) -> Any:
         from pyarrow import parquet
     except ImportError:
         raise DataError(
-            f"{file}: reading Parquet needs pyarrow, which is not installed: pip install 'netwright[parquet]'"
+            f"{file}: reading Parquet needs pyarrow, which is not installed: pip install 'netwright[tables]'"
         ) from None
     try:
         return parquet.ParquetFile(file, pre_buffer=False)
@@ -489,19 +489,5 @@ def _open(file: Path) -> Any:
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(
             f"{file}: expected a whole Parquet file, came a damaged, cut off or other one "
-            f"({file.stat().st_size:,} bytes; {_first_line(error)})"
+            f"({file.stat().st_size:,} bytes; {first_line(error)})"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    folded = {other.casefold(): other for other in names}
-    near = [folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
-    return f": did you mean {' or '.join(map(repr, near))}?" if near else "."
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")

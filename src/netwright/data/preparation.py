@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -132,6 +133,13 @@ class Preparation(nn.Module):
         Raises DataError naming the file (or `where`), what was expected and what came.
         """
         raise NotImplementedError
+
+    def read_files(self, paths: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Tensor]]:
+        """Yields (name, raw tensor) of each example in these files and folders; raises DataError."""
+        from netwright.data.images import find_inputs
+
+        for file in find_inputs(paths):
+            yield str(file), self.read(file)
 
     def read_many(self, inputs: Any) -> Iterator[Tensor]:
         """Yields the raw tensor of each example in an array, tensor or (nested) list of one example or several.
