@@ -135,7 +135,10 @@ def fit(
         from netwright.data import Data, load
 
         if not isinstance(data, Data):
-            data = load(data, seed=chosen.train.seed, **chosen.data.model_dump(exclude={"source", "batch"}))
+            entries = chosen.data.model_dump(exclude={"source", "batch"})
+            data = load(
+                data, seed=chosen.train.seed, table=chosen.table.model_dump(exclude_defaults=True), **entries
+            )
     return carry_out(
         chosen,
         module=network if isinstance(network, nn.Module) else None,

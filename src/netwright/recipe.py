@@ -72,6 +72,20 @@ class DataRecipe(_Section):
     workers: int | Literal["auto", "thread"] = "auto"
 
 
+class TableRecipe(_Section):
+    kinds: dict[str, str] | None = None
+    scaling: Literal["standard", "min-max", "quantile", "none"] = "standard"
+    categories: Literal["auto", "one-hot", "embedding"] = "auto"
+    rare: int = Field(5, ge=1)
+    most: int = Field(100, ge=1)
+    task: Literal["auto", "classes", "numbers"] = "auto"
+    target_scaling: Literal["standard", "none"] = "standard"
+    encoding: str | None = None
+    header: bool | Literal["auto"] = "auto"
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    gaps: list[str] | None = None
+
+
 class AugmentRecipe(_Section):
     flip: bool = False
     shift: int = Field(0, ge=0)
@@ -144,6 +158,7 @@ class Recipe(_Section):
     """
 
     data: DataRecipe = DataRecipe()
+    table: TableRecipe = TableRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()

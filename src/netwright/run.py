@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.recipe import Recipe
 from netwright.training.distributed import ALONE, Processes, put_weights
-from netwright.training.evaluation import evaluation_mode, outputs_of
+from netwright.training.evaluation import evaluation_mode, in_units, outputs_of
 from netwright.training.losses import match_targets, to_probabilities
 
 if TYPE_CHECKING:
@@ -211,6 +211,8 @@ class Run:
                 test_share=0,
                 target=asked.target,
                 features=asked.features,
+                table=asked_of_table(self.recipe),
+                classes=self.classes if self.preparation.kind == "table" else None,
             )
         if data.classes != self.classes:
             raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
@@ -262,16 +264,18 @@ class Run:
         while chunk := list(islice(examples, batch)):
             with evaluation_mode(self.network):
                 outputs = self.network(self.preparation(torch.stack([example for _, example in chunk])))
-            for (name, _), output in zip(chunk, outputs, strict=True):
+            for (name, example), output in zip(chunk, outputs, strict=True):
+                remarks = self.preparation.remarks(example)
                 yield {
                     "input": name,
                     **self._answer(output.unsqueeze(0).float(), loss),
                     "unlike_training": None,
+                    **({"remarks": remarks} if remarks else {}),
                 }
 
     def _answer(self, output: Tensor, loss: nn.Module) -> dict[str, Any]:
         if self.classes is None:
-            values = output.reshape(-1).tolist()
+            values = self.preparation.in_units(output).reshape(-1).tolist()
             return {"label": None, "value": values[0] if len(values) == 1 else values}
         shares = to_probabilities(output, loss)[0]
         probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
@@ -309,7 +313,25 @@ def load_data(recipe: Recipe) -> Data:
         raise RecipeError(
             "the recipe names no data: give data.source, for example `data: {source: mnist}`, or a SOURCE."
         )
-    return load(recipe.data.source, seed=recipe.train.seed, **entries)
+    return load(
+        recipe.data.source,
+        seed=recipe.train.seed,
+        table=asked_of_table(recipe),
+        **entries,
+    )
+
+
+def asked_of_table(recipe: Recipe) -> dict[str, Any]:
+    """Returns the entries of `table` with how categories are written for the recipe's network, where that is left open."""
+    from netwright.architectures import networks
+    from netwright.registry import option_names
+
+    entries = recipe.table.model_dump(exclude_defaults=True)
+    name = recipe.network.name
+    takes = option_names(networks[name]) or [] if name in networks else []
+    if recipe.table.categories == "auto" and "cardinalities" not in takes:
+        entries["categories"] = "one-hot"
+    return entries
 
 
 def score(
@@ -333,7 +355,7 @@ def score(
     loss = loss.cpu()
     mean_loss = float(loss(outputs, match_targets(targets, loss, outputs)))
     if classes is None:
-        values = outputs.reshape(targets.shape)
+        values, targets = in_units(part, outputs.reshape(targets.shape)), in_units(part, targets)
         return {"loss": mean_loss, **regression_scores(values, targets)}, values, targets
     probabilities = to_probabilities(outputs, loss)
     scores = classification_scores(probabilities, targets, list(classes))

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from netwright.architectures.activations import activations
+from netwright.architectures.options import check_dropout, check_switch
+from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
 from netwright.errors import NetworkError
 from netwright.registry import Registry
 
@@ -23,12 +25,14 @@ def mlp(
     dropout: float = 0.0,
     batch_norm: bool = False,
     output_activation: str | None = None,
+    cardinalities: Sequence[int] = (),
 ) -> nn.Sequential:
     """Returns a multi-layer perceptron: Flatten, then Linear (BatchNorm1d) activation (Dropout), then Linear.
 
     It takes (N, *input_shape) float and gives (N, num_outputs) float, logits unless `output_activation` names
     something else. `hidden` holds the sizes of the hidden layers (none: a linear model), `activation` one name
     for all of them or one for each, `dropout` the share of hidden values set to 0 in training, in [0, 1).
+    `cardinalities` follow from a table: its last columns, whole numbers below them, are embedded instead of flattened.
     Raises NetworkError for sizes and shares that cannot be.
 
     >>> mlp((1, 28, 28), 10, hidden=[64], activation="tanh")
@@ -41,10 +45,14 @@ def mlp(
     """
     sizes = _sizes(hidden, "hidden")
     names = _one_each(activation, len(sizes), f"{len(sizes)} hidden layers")
-    _check_dropout(dropout)
-    _check_switch(batch_norm, "batch_norm")
+    check_dropout(dropout)
+    check_switch(batch_norm, "batch_norm")
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(input_shape)
+    if cardinalities:
+        widths = [embedding_width(count) for count in cardinalities]
+        layers = [Embeddings(cardinalities, widths)]
+        width += sum(widths) - len(cardinalities)
     for size, name in zip(sizes, names, strict=True):
         # The bias before batch norm is cancelled by it, yet kept: it is what people write by hand.
         layers.append(nn.Linear(width, size))
@@ -122,9 +130,9 @@ def cnn(
     depth, height, width = input_shape
     filters = _sizes(_filters(min(height, width)) if channels is None else channels, "channels")
     names = _one_each(activation, len(filters), f"{len(filters)} blocks")
-    _check_dropout(dropout)
+    check_dropout(dropout)
     for option, value in (("batch_norm", batch_norm), ("pool_first", pool_first), ("mirror", mirror)):
-        _check_switch(value, option)
+        check_switch(value, option)
     blocks = zip(
         filters,
         names,
@@ -179,7 +187,10 @@ def _residual(size: int, activation: str, batch_norm: bool) -> Residual:
     )
 
 
-networks: Registry[Callable[..., nn.Module]] = Registry("network", {"mlp": mlp, "cnn": cnn})
+networks: Registry[Callable[..., nn.Module]] = Registry(
+    "network",
+    {"mlp": mlp, "cnn": cnn, "table-resnet": table_resnet, "table-transformer": table_transformer},
+)
 
 
 def _filters(side: int) -> list[int]:
@@ -209,7 +220,7 @@ def _counts(values: Any, option: str, count: int, *, least: int) -> list[int]:
 def _switches(values: Any, option: str, count: int) -> list[bool]:
     listed = list(values) if isinstance(values, (list, tuple)) else [values] * count
     for value in listed:
-        _check_switch(value, option)
+        check_switch(value, option)
     if len(listed) != count:
         raise NetworkError(
             f"`{option}` lists {len(listed)} values for {count} blocks: give one for each, or one for all"
@@ -228,13 +239,3 @@ def _one_each(activation: Any, count: int, places: str) -> list[str]:
             "The last layer's is `output_activation`."
         )
     return list(activation)
-
-
-def _check_dropout(dropout: Any) -> None:
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise NetworkError(f"`dropout` expects a share from 0 up to, not including, 1; got {dropout!r}")
-
-
-def _check_switch(value: Any, option: str) -> None:
-    if not isinstance(value, bool):
-        raise NetworkError(f"`{option}` expects true or false; got {value!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,10 @@ from torch.utils.data import Dataset
 
 from netwright.data import arrays, labels, named
 from netwright.data.ahead import Workers
+from netwright.data.delimited import is_table
 from netwright.data.memory import Stream, choose_stream
 from netwright.data.parquet import is_parquet
+from netwright.data.part_files import find_parts, list_files
 from netwright.data.partition import stratified_split
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
 from netwright.data.sets import AnySplit, Data, Reading
@@ -36,7 +38,7 @@ from netwright.errors import DataError, UnknownNameError, unknown_name
 
 TAKES = (
     "load takes a registered name, a folder of images (one sub-folder a class) or of arrays (x.npy, y.npy), an .npz "
-    "file, Parquet files, a torch Dataset, or tensors and arrays"
+    "file, a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
 )
 Numbers = float | Sequence[float]
 
@@ -61,11 +63,12 @@ def load(
     features: Sequence[str] | None = None,
     stream: Stream = "auto",
     workers: Workers | Literal["auto"] = "auto",
+    table: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Data:
     """Returns train, validation and test of a data set, checked, with what prepares them.
 
-    `source` is a registered name, a path (folder of images or of .npy files, .npz, Parquet), a torch Dataset,
+    `source` is a registered name, a path (folder of images or of .npy files, .npz, a table: CSV, TSV, Parquet), a torch Dataset,
     inputs with `targets`, a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
     features or (N, H, W), (N, C, H, W), (N, H, W, C) images; integer, boolean or string targets (N,) are
     classes, float targets (N,) or (N, D) are predicted as numbers.
@@ -79,7 +82,8 @@ def load(
     the training part alone, a channel or feature at a time; `mean` and `std` override them), "scale" (only
     the division), "none", or a Preparation to use as it is. Images of a folder get `size` (a side, or height
     and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
-    integer labels. `target` names the column of a Parquet file to predict, `features` those to use.
+    integer labels. `target` names the column of a table to predict, `features` those to use; `table` has the entries of
+    `netwright.data.table.TableOptions`.
 
     `stream`: read from disk as it goes (True), hold in memory (False), or hold what takes no more than half of the
     free memory ("auto"); for paths to folders and Parquet. `workers` read what is streamed: 0 (between the steps),
@@ -102,6 +106,7 @@ def load(
         target=target,
         features=features,
         stream=stream,
+        table=table or {},
     )
     found.name = name or found.name
     _check_streams(found, stream, workers)
@@ -127,6 +132,9 @@ def load(
     for part in found.parts:
         _note_absent(found, part)
     prepare = make_preparation(found, preparation, mean, std)
+    found.parts = {
+        part: _with_targets(held, prepare.to_learn(held.targets)) for part, held in found.parts.items()
+    }
     empty = found.parts["train"].select(torch.zeros(0, dtype=torch.int64))
     train, held, tested = (
         read_by(found.parts.get(part, empty).split(prepare), workers)
@@ -187,11 +195,11 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
         from netwright.data.mapped import is_arrays_folder
 
         if is_arrays_folder(path):
-            _check_unused(path, options, "size", "target", "features")
+            _check_unused(path, options, "size", "target", "features", "table")
             return _read_arrays_folder(path, options)
-        if is_parquet(path):
-            return _read_parquet(path, options)
-        _check_unused(path, options, "target", "features")
+        if is_parquet(path) or list_files(path, is_table):
+            return _read_table(path, options)
+        _check_unused(path, options, "target", "features", "table")
         return read_folder(
             path,
             size=options["size"],
@@ -199,9 +207,9 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
             like=options["preparation"],
             stream=options["stream"],
         )
-    if is_parquet(path):
-        return _read_parquet(path, options)
-    _check_unused(path, options, "target", "features")
+    if is_table(path) and path.is_file():
+        return _read_table(path, options)
+    _check_unused(path, options, "target", "features", "table")
     if path.suffix.lower() == ".npz" and path.is_file():
         from netwright.data.npz import read_npz
 
@@ -221,19 +229,38 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
 
 
 def _check_unused(path: Path, options: dict[str, Any], *names: str) -> None:
-    takes = {"size": "a folder of images", "target": "Parquet files", "features": "Parquet files"}
+    takes = {"size": "a folder of images", "target": "a table", "features": "a table", "table": "a table"}
     for option in names:
-        if options[option] is not None:
+        if options[option]:
             raise DataError(
                 f"{path}: {option}= goes with {takes[option]}, came {options[option]!r} with another source"
             )
 
 
-def _read_parquet(path: Path, options: dict[str, Any]) -> Source:
-    from netwright.data.parquet import read_parquet
+def _read_table(path: Path, options: dict[str, Any]) -> Source:
+    """Returns a table in memory, or, of Parquet of numbers without gaps, rows that may stay on disk."""
+    from netwright.data.table import TableOptions, TablePreparation, read_table
 
     _check_unused(path, options, "size")
-    return read_parquet(path, **{key: options[key] for key in ("target", "features", "classes", "stream")})
+    like = options["preparation"]
+    shared = {key: options[key] for key in ("target", "features", "classes")}
+    if is_parquet(path) and not options["table"] and not isinstance(like, TablePreparation):
+        from netwright.data.parquet import holds_numbers, read_parquet
+
+        if options["stream"] is True or holds_numbers(path, options["target"], options["features"]):
+            return read_parquet(path, **shared, stream=options["stream"])
+    try:
+        asked = TableOptions(**options["table"])
+    except TypeError as error:
+        raise DataError(f"table: {error}") from None
+    return read_table(
+        find_parts(path, is_table),
+        name=path.name.partition(".")[0] if path.is_file() else path.name,
+        options=asked,
+        unreadable=options["unreadable"],
+        like=like,
+        **shared,
+    )
 
 
 def _read_arrays_folder(folder: Path, options: dict[str, Any]) -> Source:
@@ -526,6 +553,8 @@ def make_preparation(
                 f"{found.name}: expected {expected} for this preparation, came {shape}, {first.dtype}"
             )
         return mode
+    if found.prepare is not None:
+        return found.prepare(train, mode, found.notes)
     highest = found.highest if first.dtype == torch.uint8 and found.image else None
     scale = 1.0 if highest is None or mode == "none" else float(highest)
     numbers: dict[str, Any] = {"scale": scale}

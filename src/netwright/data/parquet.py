@@ -11,7 +11,6 @@ about s / sqrt(k) beside the s / sqrt(b) of a full shuffle, s the spread of a si
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -24,11 +23,10 @@ import torch
 from torch import Tensor
 
 from netwright.data.delimited import first_line, near, some
-from netwright.data.folder import PART_NAMES
-from netwright.data.images import natural_key
 from netwright.data.labels import check_finite, encode
 from netwright.data.memory import Stream, choose_stream, size_in_words
 from netwright.data.order import epoch_order
+from netwright.data.part_files import find_parts, list_files
 from netwright.data.source import Part, Source, StreamPart
 from netwright.data.stamps import check_stamp, stamp_of
 from netwright.data.survey import survey
@@ -44,45 +42,13 @@ def is_parquet(path: Path) -> bool:
     False
     """
     if path.is_file():
-        return path.suffix.lower() == ".parquet"
-    return path.is_dir() and bool(_files(path))
+        return has_parquet_name(path)
+    return path.is_dir() and bool(list_files(path, has_parquet_name))
 
 
-def _files(folder: Path) -> list[Path]:
-    try:
-        places = [folder, *(entry for entry in folder.iterdir() if _names_part(entry))]
-        inside = [entry for place in places for entry in place.iterdir()]
-    except OSError:  # a folder that cannot be listed is told by who reads folders of images
-        return []
-    found = [entry for entry in inside if entry.suffix.lower() == ".parquet" and entry.is_file()]
-    return sorted(found, key=lambda entry: natural_key(str(entry)))
-
-
-def _names_part(entry: Path) -> bool:
-    return entry.name.lower() in PART_NAMES and entry.is_dir()
-
-
-def find_parts(path: Path) -> dict[str, list[Path]]:
-    """Returns the files of each part: those of a folder named train, validation or test, or so beginning.
-
-    Raises DataError where some files belong to a part by their name and others do not.
-    """
-    if path.is_file():
-        return {"train": [path]}
-    parts: dict[str, list[Path]] = {}
-    for file in _files(path):
-        by_folder = "" if file.parent == path else PART_NAMES[file.parent.name.lower()]
-        by_name = PART_NAMES.get(re.split(r"[-_.]", file.name.lower())[0], "")
-        parts.setdefault(by_folder or by_name, []).append(file)
-    if set(parts) == {""}:
-        return {"train": parts[""]}
-    if "" in parts or "train" not in parts:
-        listed = ", ".join(f"{len(files)} of {part or 'no part'}" for part, files in parts.items())
-        raise DataError(
-            f"{path}: expected files of train (and of validation and test) by their names, as train-0.parquet and "
-            f"test-0.parquet, or none named so; came {listed}"
-        )
-    return parts
+def has_parquet_name(path: Path) -> bool:
+    """Says whether a file is Parquet by its name."""
+    return path.suffix.lower() == ".parquet"
 
 
 @dataclass(frozen=True)
@@ -104,7 +70,8 @@ def read_parquet(
     """
     found = Source(path.stem if path.is_file() else path.name, "parquet", {}, None, image=False)
     tables = {
-        part: Table(files, target=target, features=features) for part, files in find_parts(path).items()
+        part: Table(files, target=target, features=features)
+        for part, files in find_parts(path, has_parquet_name).items()
     }
     _check_same_columns(tables)
     streamed, why = choose_stream(
@@ -124,6 +91,28 @@ def read_parquet(
     found.paths = tuple(str(file) for table in tables.values() for file in table.files)
     found.entries = {"stream": streamed}
     return found
+
+
+def holds_numbers(path: Path, target: str | None, features: Sequence[str] | None) -> bool:
+    """Says whether all columns but the target are numbers, booleans or lists, without gaps as far as the files say."""
+    for file in (file for files in find_parts(path, has_parquet_name).values() for file in files):
+        opened = _open(file)
+        with opened:
+            schema, groups = opened.schema_arrow, opened.metadata
+            chosen = [
+                name for name in schema.names if name != target and (features is None or name in features)
+            ]
+            if not all(_is_numbers(schema.field(name).type) for name in chosen):
+                return any(_nested(schema.field(name).type) for name in chosen)
+            if any(_nested(schema.field(name).type) for name in chosen):
+                continue
+            places = [place for place, name in enumerate(schema.names) if name in chosen]
+            for group in range(groups.num_row_groups):
+                for place in places:
+                    counted = groups.row_group(group).column(place).statistics
+                    if counted is not None and counted.null_count:
+                        return False
+    return True
 
 
 def _check_same_columns(tables: dict[str, Table]) -> None:

@@ -20,6 +20,7 @@ from netwright.errors import DataError
 KINDS = {
     "image": "netwright.data.preparation:ImagePreparation",
     "features": "netwright.data.preparation:FeaturePreparation",
+    "table": "netwright.data.table:TablePreparation",
 }
 
 
@@ -92,6 +93,31 @@ class Preparation(nn.Module):
         if self._spread:
             prepared = prepared.div_(self.std)
         return prepared
+
+    def to_learn(self, targets: Tensor) -> Tensor:
+        """Returns targets (N, ...) in the unit in which the network learns them."""
+        return targets
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Returns the network's outputs, or targets, (N, ...) in the unit of the data; inverse of `to_learn`."""
+        return values
+
+    def remarks(self, raw: Tensor) -> list[str]:
+        """Returns what was decided for one raw example that is to be predicted, one sentence for each decision."""
+        return []
+
+    def describe(self) -> str:
+        """Returns, for people, what is done to an example, as the end of `input 1 x 28 x 28 …`."""
+        words = ""
+        if self.scale != 1:
+            words += f", divided by {self.scale:g}"
+        if self.mean.numel() > 4:
+            return words + ", each standardised"
+        if bool((self.mean != 0).any()):
+            words += f", less {_shown(self.mean)}"
+        if bool((self.std != 1).any()):
+            words += f", over {_shown(self.std)}"
+        return words or ", as it is"
 
     def on(self, device: torch.device | str) -> Preparation:
         """Returns a copy of this preparation on a device; this one stays where it is."""
@@ -306,6 +332,10 @@ def _array(source: Any, where: str) -> np.ndarray:
 def _numbers(column: Tensor) -> list[float]:
     # NumPy prints the shortest decimal that is this float32: 0.1307 and not 0.13069999217987061.
     return [float(str(number)) for number in column.flatten().cpu().numpy()]
+
+
+def _shown(column: Tensor) -> str:
+    return " / ".join(f"{number:.4g}" for number in column.flatten().tolist())
 
 
 def _brief(column: Tensor) -> str:

@@ -128,7 +128,7 @@ class Data:
             f"{self.name}: {len(self.train):,} to train, {len(self.validation):,} to validate, "
             f"{len(self.test):,} to test",
             self._outputs(),
-            f"input {shape}{_arithmetic(self.preparation)}",
+            f"input {shape}{self.preparation.describe()}",
         ]
         return "\n".join(lines)
 
@@ -138,20 +138,3 @@ class Data:
             return f"{count} number{'s' if count > 1 else ''} to predict"
         shown = ", ".join(self.classes[:10]) + (", …" if len(self.classes) > 10 else "")
         return f"{len(self.classes)} classes: {shown}"
-
-
-def _arithmetic(preparation: Preparation) -> str:
-    words = ""
-    if preparation.scale != 1:
-        words += f", divided by {preparation.scale:g}"
-    if preparation.mean.numel() <= 4:
-        if bool((preparation.mean != 0).any()):
-            words += f", less {_list(preparation.mean)}"
-        if bool((preparation.std != 1).any()):
-            words += f", over {_list(preparation.std)}"
-        return words or ", as it is"
-    return words + ", each standardised"
-
-
-def _list(column: Tensor) -> str:
-    return " / ".join(f"{number:.4g}" for number in column.flatten().tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +120,8 @@ class Source:
     """What a reader hands to `load`: parts named train, validation, test (train always), and their story.
 
     `highest` is the largest raw pixel value (None: floats, or no image); `entries` is whatever a script
-    needs beside `paths` to read the same again.
+    needs beside `paths` to read the same again. `prepare` (training part, "standard" or "none", notes to add to) fits what prepares
+    these examples, where that is not the scaling of pixels or features.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Source:
     paths: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     entries: dict[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Any, str, list[str]], Preparation] | None = None
 
 
 def reorder(inputs: Tensor, order: Tensor) -> None:

@@ -112,14 +112,26 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns `loss` and `accuracy` (class ids as targets) or `rmse` (numbers) over all of `data`.
 
-    The loss is taken once over all outputs, so that a smaller last batch or class weights do not tilt it.
+    The loss is taken once over all outputs, so that a smaller last batch or class weights do not tilt it. It is that of
+    the numbers as they are learned, the RMSE that of the data's own unit.
     """
     outputs, targets = outputs_of(network, data, batch=batch, precision=precision, processes=processes)
     with torch.no_grad():
         value = loss(outputs, match_targets(targets, loss, outputs))
     scores = {"loss": float(value)}
     if targets.is_floating_point():
-        scores["rmse"] = float((outputs.reshape(targets.shape) - targets).square().mean().sqrt())
+        values, targets = in_units(data, outputs.reshape(targets.shape)), in_units(data, targets)
+        scores["rmse"] = float((values - targets).square().mean().sqrt())
     else:
         scores["accuracy"] = float((to_probabilities(outputs, loss).argmax(dim=1) == targets).float().mean())
     return scores
+
+
+def in_units(data: Any, values: Tensor) -> Tensor:
+    """Returns values (N, ...) as they are learned in the unit of the data, where its preparation scales them."""
+    preparation = getattr(data, "preparation", None)
+    return (
+        values
+        if preparation is None or not hasattr(preparation, "in_units")
+        else preparation.in_units(values)
+    )
