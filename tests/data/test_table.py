@@ -219,6 +219,21 @@ class TestParts:
         written(rows_of(40, seed=1), name="set/b.csv")
         assert len(read(tmp_path / "set", validation=0, test_share=0).train) == 80
 
+    def test_copies_stay_together_only_if_every_column_is_alike(self, written):
+        rows = [[number % 3 + 0.5, number % 2] for number in range(300)]
+        alike = read(written(rows, ["x", "y"]), "y", validation=0)
+        assert any("294 of 300 training examples are copies" in note for note in alike.notes)
+        rows = [[number, *row] for number, row in enumerate(rows)]
+        told_apart = read(written(rows, ["id", "x", "y"], "more.csv"), "y", validation=0)
+        assert not any("copies" in note for note in told_apart.notes)
+
+    def test_copies_of_training_rows_in_a_test_part_are_counted(self, written, tmp_path):
+        rows = rows_of(80)
+        written(rows, name="set/train.csv")
+        written([*rows[:3], *rows_of(30, seed=1)], name="set/test.csv")
+        notes = read(tmp_path / "set").notes
+        assert any("3 of the 33 examples of the set's own test part are copies" in note for note in notes)
+
     def test_columns_that_differ(self, written, tmp_path):
         written(rows_of(40), name="set/a.csv")
         written([[1, 2]], ["age", "left"], name="set/b.csv")

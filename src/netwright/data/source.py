@@ -24,34 +24,43 @@ if TYPE_CHECKING:
 class Part:
     """Examples in memory. `owned`: read by us, so its memory may be put in another order.
 
-    `targets` (N,) int64 class ids or float32, as in Split.
+    `targets` (N,) int64 class ids or float32, as in Split. `hashed` (N,) uint64, where other things than the inputs
+    decide which examples are copies of one another.
     """
 
     inputs: Tensor
     targets: Tensor
     names: tuple[str, ...] | None = None
     owned: bool = False
+    hashed: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def select(self, indices: Tensor) -> Part:
         """Returns these examples in memory of their own."""
-        return Part(self.inputs[indices], self.targets[indices], _names(self.names, indices), owned=True)
+        hashed = None if self.hashed is None else self.hashed[indices.numpy()]
+        return Part(self.inputs[indices], self.targets[indices], _names(self.names, indices), True, hashed)
 
     def divide(self, kept: Tensor, held_out: Tensor) -> tuple[Part, Part]:
         """Returns two parts, in the order given; memory that is ours is rearranged and shared, not copied."""
         if not self.owned:
             return self.select(kept), self.select(held_out)
         reorder(self.inputs, torch.cat([kept, held_out]))
-        cut = len(kept)
-        return (
-            Part(self.inputs[:cut], self.targets[kept], _names(self.names, kept), owned=True),
-            Part(self.inputs[cut:], self.targets[held_out], _names(self.names, held_out), owned=True),
+        first, second = (
+            replace(
+                self,
+                inputs=inputs,
+                targets=self.targets[chosen],
+                names=_names(self.names, chosen),
+                hashed=None if self.hashed is None else self.hashed[chosen.numpy()],
+            )
+            for inputs, chosen in ((self.inputs[: len(kept)], kept), (self.inputs[len(kept) :], held_out))
         )
+        return first, second
 
     def hashes(self) -> np.ndarray | None:
-        return content_hashes(self.inputs)
+        return content_hashes(self.inputs) if self.hashed is None else self.hashed
 
     def split(self, preparation: Preparation) -> Split:
         return Split(self.inputs, self.targets, preparation, self.names)

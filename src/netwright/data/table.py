@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from netwright.data.columns import FIRST, GAP, UNKNOWN, Column, encode, encode_row, in_order, look_at
 from netwright.data.delimited import GAPS, Sheet, is_table, near, read_sheet, some
+from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
 from netwright.data.source import Part, Source
 from netwright.data.target import Target, choose_target, in_sequence, read_target
@@ -360,7 +362,8 @@ def read_table(
         )
     for part, sheet in sheets.items():
         y = _as_targets(labels[part], found.classes, f"{name}, {part}")
-        found.parts[part] = Part(torch.from_numpy(encode(sheet, columns)), y, owned=True)
+        hashed = content_hashes(torch.from_numpy(_row_values(sheet)))
+        found.parts[part] = Part(torch.from_numpy(encode(sheet, columns)), y, owned=True, hashed=hashed)
     found.prepare = _Fit(columns, inputs, chosen, options)
     return found
 
@@ -417,6 +420,30 @@ def _with_targets(sheet: Sheet, name: str, notes: list[str]) -> Sheet:
         raise DataError(f"{sheet.where}: expected targets in column {name!r}, came nothing but gaps")
     notes.append(f"{cells.null_count:,} of {len(cells):,} rows have no target ({name}) and are left out")
     return replace(sheet, table=sheet.table.filter(cells.is_valid()))
+
+
+def _row_values(sheet: Sheet) -> np.ndarray:
+    """Returns (N, columns) int64 that are equal where cells are: rows are copies if they are alike in every column.
+
+    In what is used of them rows of a table are often alike without being copies.
+    """
+    import pyarrow
+
+    out = np.empty((len(sheet), len(sheet.names)), np.int64)
+    for place, name in enumerate(sheet.names):
+        cells = sheet.column(name)
+        try:
+            coded = cells.dictionary_encode()
+        except pyarrow.ArrowException:  # lists and other nested cells
+            out[:, place] = 0
+            continue
+        digests = b"".join(
+            hashlib.blake2b(str(value).encode(errors="replace"), digest_size=8).digest()
+            for value in coded.dictionary.to_pylist()
+        )
+        values = np.append(np.frombuffer(digests, "<i8"), 0)
+        out[:, place] = values[coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+    return out
 
 
 def _inputs(sheet: Sheet, target: str, features: Sequence[str] | None) -> list[str]:
