@@ -20,7 +20,7 @@ from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
 from netwright.data.images import SUFFIXES, decode_image, list_files, natural_key
 from netwright.data.npz import KEYS
-from netwright.data.order import epoch_order
+from netwright.data.order import balanced_order, epoch_order
 from netwright.data.partition import content_hashes, stratified_split
 from netwright.data.stream import StreamSplit
 from netwright.errors import NetwrightError
@@ -64,7 +64,7 @@ def script(run: Run) -> str:
     code = joined(
         "import random\n\nimport numpy as np\nimport torch\nfrom torch import nn",
         *_reading_definitions(data),
-        _source(epoch_order),
+        _source(balanced_order if run.recipe.data.sampling == "balanced" else epoch_order),
         *_augmentation_definitions(recipe),
         *_network_definitions(run, module),
         *_loss_and_optimizer_definitions(recipe),
@@ -463,7 +463,7 @@ def _training(run: Run, data: Data) -> str:
         "",
         "for epoch in range(epochs):",
         "    network.train()",
-        "    order = epoch_order(len(train_x), seed=seed, epoch=epoch)",
+        f"    order = {_order(recipe)}",
         *(
             ["    draws = augmentation_draws(len(train_x), seed=seed, epoch=epoch)"]
             if _changes(recipe)
@@ -525,6 +525,12 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
 
 def _changes(recipe: Recipe) -> Augmentation:
     return Augmentation.build(recipe.augment.model_dump(exclude_defaults=True))
+
+
+def _order(recipe: Recipe) -> str:
+    if recipe.data.sampling == "balanced":
+        return "balanced_order(train_y, seed=seed, epoch=epoch)"
+    return "epoch_order(len(train_x), seed=seed, epoch=epoch)"
 
 
 def _targets(recipe: Recipe, data: Data) -> str:

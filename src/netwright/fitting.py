@@ -24,6 +24,7 @@ from netwright.architectures import network as build_network
 from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
+from netwright.metrics import best_threshold, rarer_class
 from netwright.outcome import report_of, shown
 from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
@@ -41,6 +42,7 @@ from netwright.run import (
     REPORT,
     RESULT,
     WEIGHTS,
+    Decision,
     Run,
     load_data,
     score,
@@ -64,8 +66,9 @@ from netwright.training.distributed import (
     wait_for_all,
     whole_weights,
 )
-from netwright.training.evaluation import evaluate
+from netwright.training.evaluation import evaluate, outputs_of
 from netwright.training.loop import Step, begin, steps_in_epoch, train
+from netwright.training.losses import to_probabilities
 from netwright.training.precision import choose_device, choose_precision
 from netwright.training.randomness import seed_everything
 from netwright.training.signals import StopRequest, held_signals
@@ -516,12 +519,14 @@ def _finish(
     run.load_weights(state.network)
     precision = run.recipe.train.precision
     scores, answers, targets = None, None, None
+    decision = _decision(run.recipe, state, data)
     if len(data.test):
         scores, answers, targets = score(
             state.network,
             data.test,
             state.loss,
             classes=data.classes,
+            decision=decision,
             precision=precision,
             processes=processes,
         )
@@ -535,9 +540,28 @@ def _finish(
         "weights_sha256": digest,
         "findings": [] if findings is None else findings["findings"],
     }
+    if decision is not None and data.classes is not None:
+        result["threshold"] = {"class": data.classes[decision.positive], "best_f1": decision.best}
     if processes.first:
         _write_result(run, state, data, result, findings=findings, answers=answers, targets=targets)
     wait_for_all(processes)
+
+
+def _decision(recipe: Recipe, state: TrainingState, data: Data) -> Decision | None:
+    """Returns how one of two classes is taken: the threshold of the best F1 is chosen in validation. None for other tasks."""
+    counts = data.class_counts
+    if counts is None or len(counts) != 2:
+        if recipe.decision.threshold is not None:
+            raise RecipeError("decision.threshold goes with two classes")
+        return None
+    best = None
+    if len(data.validation):
+        outputs, targets = outputs_of(
+            state.network, data.validation, precision=recipe.train.precision, processes=state.processes
+        )
+        shares = to_probabilities(outputs, state.loss)
+        best = best_threshold(shares, targets, positive=rarer_class(counts))
+    return Decision.of(counts, asked=recipe.decision.threshold, best=best)
 
 
 def _write_result(

@@ -68,6 +68,7 @@ class DataRecipe(_Section):
     overfit: int | None = Field(None, ge=1)
     target: str | None = None
     features: list[str] | None = Field(None, min_length=1)
+    sampling: Literal["uniform", "balanced"] = "uniform"
     stream: bool | Literal["auto"] = "auto"
     workers: int | Literal["auto", "thread"] = "auto"
 
@@ -131,6 +132,16 @@ class TrainRecipe(_Section):
     shard: bool = False
 
 
+class DecisionRecipe(_Section):
+    threshold: float | Literal["f1"] | None = None
+
+    @model_validator(mode="after")
+    def _threshold_is_a_share(self) -> DecisionRecipe:
+        if isinstance(self.threshold, float) and not 0 < self.threshold < 1:
+            raise ValueError(f"threshold is a probability between 0 and 1, not {self.threshold}")
+        return self
+
+
 class EarlyStoppingRecipe(_Section):
     monitor: Literal["validation_loss", "validation_accuracy", "validation_rmse", "train_loss"] = (
         "validation_loss"
@@ -166,6 +177,7 @@ class Recipe(_Section):
     schedule: ScheduleRecipe = ScheduleRecipe()
     train: TrainRecipe = TrainRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    decision: DecisionRecipe = DecisionRecipe()
     checkpoint: CheckpointRecipe = CheckpointRecipe()
     log: LogRecipe = LogRecipe()
 

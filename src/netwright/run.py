@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
+from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
 from netwright.training.distributed import ALONE, Processes, put_weights
 from netwright.training.evaluation import evaluation_mode, in_units, outputs_of
@@ -196,7 +198,7 @@ class Run:
             DataError: the data cannot be read, or has other classes or another shape.
         """
         part = self.data.test if data is None else self._part_to_test(data)
-        return score(self.network, part, self.loss(), classes=self.classes)[0]
+        return score(self.network, part, self.loss(), classes=self.classes, decision=self.decision)[0]
 
     def _part_to_test(self, source: Any) -> Any:
         from netwright.data import Data, load
@@ -217,6 +219,15 @@ class Run:
         if data.classes != self.classes:
             raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
         return data.test if len(data.test) else data.train
+
+    @property
+    def decision(self) -> Decision | None:
+        """From which probability on the rarer of two classes is taken; None for numbers and other counts of classes."""
+        counts = self.meaning.get("class_counts")
+        if self.classes is None or len(self.classes) != 2 or counts is None:
+            return None
+        kept = (self.result or {}).get("threshold") or {}
+        return Decision.of(counts, asked=self.recipe.decision.threshold, best=kept.get("best_f1"))
 
     def loss(self) -> nn.Module:
         """Returns the loss that the recipe names, on the CPU."""
@@ -279,7 +290,10 @@ class Run:
             return {"label": None, "value": values[0] if len(values) == 1 else values}
         shares = to_probabilities(output, loss)[0]
         probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
-        return {"label": self.classes[int(shares.argmax())], "probabilities": probabilities}
+        taken = decide(
+            shares.unsqueeze(0).cpu().numpy(), None if self.decision is None else self.decision.rule
+        )
+        return {"label": self.classes[int(taken[0])], "probabilities": probabilities}
 
     def resume(self, *, quiet: bool = False) -> Run:
         """Goes on where the run was interrupted; a finished run is returned as it is."""
@@ -334,12 +348,32 @@ def asked_of_table(recipe: Recipe) -> dict[str, Any]:
     return entries
 
 
+@dataclass(frozen=True)
+class Decision:
+    """How one of two classes is taken. `positive`: the class that is looked for; `best`: the threshold of the best F1 in
+    validation, if known; `rule`: (class, threshold) if labels follow a threshold, None where the more probable class wins.
+    """
+
+    positive: int
+    best: float | None = None
+    rule: tuple[int, float] | None = None
+
+    @staticmethod
+    def of(counts: Sequence[int], *, asked: float | str | None, best: float | None) -> Decision:
+        from netwright.metrics import rarer_class
+
+        positive = rarer_class(counts)
+        threshold = best if asked == "f1" else asked
+        return Decision(positive, best, None if threshold is None else (positive, float(threshold)))
+
+
 def score(
     network: nn.Module,
     part: Any,
     loss: nn.Module,
     *,
     classes: tuple[str, ...] | None,
+    decision: Decision | None = None,
     precision: str = "32",
     processes: Processes = ALONE,
 ) -> tuple[dict[str, Any], Tensor, Tensor]:
@@ -358,8 +392,26 @@ def score(
         values, targets = in_units(part, outputs.reshape(targets.shape)), in_units(part, targets)
         return {"loss": mean_loss, **regression_scores(values, targets)}, values, targets
     probabilities = to_probabilities(outputs, loss)
-    scores = classification_scores(probabilities, targets, list(classes))
+    rule = None if decision is None else decision.rule
+    scores = classification_scores(probabilities, targets, list(classes), threshold=rule)
+    if decision is not None:
+        scores["two_classes"] = _of_two(probabilities, targets, classes, decision)
     return {"loss": mean_loss, **scores}, probabilities, targets
+
+
+def _of_two(
+    probabilities: Tensor, targets: Tensor, classes: tuple[str, ...], decision: Decision
+) -> dict[str, Any]:
+    """Returns how well the class that is looked for is ranked, and what the best threshold of validation comes to here."""
+    from netwright.metrics import ranking_scores, scores_at
+
+    positive = decision.positive
+    found: dict[str, Any] = {"class": classes[positive]}
+    found |= ranking_scores(probabilities, targets, positive=positive) or {}
+    if decision.best is not None:
+        at = scores_at(probabilities, targets, decision.best, positive=positive)
+        found["at_threshold"] = {"threshold": decision.best, **at}
+    return found
 
 
 def _few(classes: tuple[str, ...] | None) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netwright.data import load
-from netwright.data.order import epoch_order, share_of, share_of_epoch
+from netwright.data.order import balanced_order, epoch_order, share_of, share_of_epoch
 
 
 @given(st.integers(0, 200), st.integers(1, 9))
@@ -47,3 +47,30 @@ def test_an_epoch_of_a_part_is_shared_and_resumed(start: int) -> None:
             for r, part in enumerate(parts)
         ]
         assert torch.equal(torch.cat(rows), expected)
+
+
+class TestBalanced:
+    TARGETS = torch.tensor([0] * 70 + [1] * 25 + [2] * 5)
+
+    def test_each_class_comes_equally_often(self):
+        order = balanced_order(self.TARGETS, seed=0, epoch=1)
+        assert torch.bincount(self.TARGETS[order]).tolist() == [34, 33, 33]
+        assert len(order) == len(self.TARGETS)
+
+    def test_no_example_comes_twice_before_all_of_its_class(self):
+        times = torch.bincount(balanced_order(self.TARGETS, seed=0, epoch=1), minlength=100)
+        assert int(times[:70].max()) == 1
+        assert sorted(times[70:95].unique().tolist()) == [1, 2]
+        assert sorted(times[95:].unique().tolist()) == [6, 7]
+
+    def test_is_a_function_of_seed_and_epoch(self):
+        first = balanced_order(self.TARGETS, seed=0, epoch=1)
+        assert torch.equal(first, balanced_order(self.TARGETS, seed=0, epoch=1))
+        for seed, epoch in ((0, 2), (1, 1)):
+            assert not torch.equal(first, balanced_order(self.TARGETS, seed=seed, epoch=epoch))
+
+    def test_all_examples_of_a_large_class_come_in_time(self):
+        seen = {
+            row for epoch in range(8) for row in balanced_order(self.TARGETS, seed=0, epoch=epoch).tolist()
+        }
+        assert seen == set(range(100))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
-from netwright.data.order import epoch_order, share_of_epoch
+from netwright.data.order import balanced_order, epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
 
 # Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
@@ -22,13 +22,19 @@ class Epochs:
     targets: Tensor
     preparation: Preparation
     augmentation: Augmentation | None
+    balanced: bool
     device: torch.device
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def order(self, *, seed: int, epoch: int) -> Tensor:
-        """Returns the (N,) int64 order of one epoch, a pure function of its arguments."""
+        """Returns the (N,) int64 order of one epoch, a pure function of its arguments.
+
+        A permutation, or, if the split is `balanced`, each class equally often.
+        """
+        if self.balanced:
+            return balanced_order(self.targets, seed=seed, epoch=epoch)
         return epoch_order(len(self), seed=seed, epoch=epoch)
 
     def epoch(

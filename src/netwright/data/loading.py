@@ -61,6 +61,7 @@ def load(
     classes: Sequence[str] | None = None,
     target: str | None = None,
     features: Sequence[str] | None = None,
+    sampling: Literal["uniform", "balanced"] = "uniform",
     stream: Stream = "auto",
     workers: Workers | Literal["auto"] = "auto",
     table: Mapping[str, Any] | None = None,
@@ -84,6 +85,8 @@ def load(
     and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
     integer labels. `target` names the column of a table to predict, `features` those to use; `table` has the entries of
     `netwright.data.table.TableOptions`.
+
+    `sampling`: an epoch visits each example once ("uniform"), or each class equally often ("balanced").
 
     `stream`: read from disk as it goes (True), hold in memory (False), or hold what takes no more than half of the
     free memory ("auto"); for paths to folders and Parquet. `workers` read what is streamed: 0 (between the steps),
@@ -140,6 +143,7 @@ def load(
         read_by(found.parts.get(part, empty).split(prepare), workers)
         for part in ("train", "validation", "test")
     )
+    train = sampled_by(train, sampling, found)
     reading = Reading(found.kind, found.paths, {**options, "shape": prepare.shape, "steps": steps})
     notes = tuple(dict.fromkeys(found.notes))
     return Data(found.name, train, held, tested, found.classes, prepare, notes, reading)
@@ -634,6 +638,20 @@ def _check_streams(found: Source, stream: Stream, workers: Workers | Literal["au
             f"read by {workers} processes: where items are random, a resumed run draws others than one that was not "
             "interrupted (with workers=0 it draws the same)"
         )
+
+
+def sampled_by(train: AnySplit, sampling: str, found: Source) -> AnySplit:
+    """Returns the training part with how its epochs are drawn; raises DataError for numbers to predict."""
+    if sampling not in ("uniform", "balanced"):
+        raise unknown_name("data.sampling", sampling, ("uniform", "balanced"))
+    if sampling == "uniform":
+        return train
+    if found.classes is None:
+        raise DataError(
+            f"{found.name}: data.sampling=balanced goes with classes; this set has numbers to predict"
+        )
+    found.notes.append("an epoch visits each class equally often, whatever its number of examples")
+    return replace(train, balanced=True)
 
 
 def read_by(split: AnySplit, workers: Workers | Literal["auto"]) -> AnySplit:

@@ -21,6 +21,34 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(count, generator=generator)
 
 
+# `eject` prints this function too.
+def balanced_order(targets: torch.Tensor, *, seed: int, epoch: int) -> torch.Tensor:
+    """Returns the (N,) int64 order of an epoch that visits each class of `targets` (N,) equally often, as far as N divides.
+
+    An example comes a second time only after all others of its class have come, in another order; of a class with more examples than its
+    share those that do not come change from epoch to epoch. A pure function of its arguments.
+
+    >>> order = balanced_order(torch.tensor([0, 0, 0, 0, 0, 1]), seed=0, epoch=1)
+    >>> order.eq(5).sum().item(), len(order)
+    (3, 6)
+    """
+    generator = torch.Generator()
+    generator.manual_seed((seed * 1_000_003 + epoch * 7_919 + 12_345) & 0x7FFF_FFFF_FFFF_FFFF)
+    targets = targets.cpu()
+    classes = targets.unique()
+    chosen = []
+    for place in range(len(classes)):
+        members = torch.nonzero(targets == classes[place]).flatten()
+        wanted = len(targets) // len(classes) + (place < len(targets) % len(classes))
+        rounds = [
+            members[torch.randperm(len(members), generator=generator)]
+            for _ in range(-(-wanted // len(members)))
+        ]
+        chosen.append(torch.cat(rounds)[:wanted])
+    order = torch.cat(chosen)
+    return order[torch.randperm(len(order), generator=generator)]
+
+
 def share_of(count: int, share: tuple[int, int]) -> slice:
     """Returns the rows of `count` that are process `rank`'s of `world`, for a share (rank, world).
 

@@ -34,6 +34,7 @@ class Split(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Augmentation | None = None
+    balanced: bool = False
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -102,6 +103,7 @@ class DatasetSplit(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Augmentation | None = None
+    balanced: bool = False
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

@@ -56,6 +56,7 @@ class StreamSplit(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Augmentation | None = None
+    balanced: bool = False
     workers: Workers = "thread"
     pinned: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

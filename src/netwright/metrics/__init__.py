@@ -2,5 +2,13 @@
 
 from netwright.metrics.classification import classification_scores
 from netwright.metrics.regression import regression_scores
+from netwright.metrics.two_classes import best_threshold, ranking_scores, rarer_class, scores_at
 
-__all__ = ["classification_scores", "regression_scores"]
+__all__ = [
+    "best_threshold",
+    "classification_scores",
+    "ranking_scores",
+    "rarer_class",
+    "regression_scores",
+    "scores_at",
+]

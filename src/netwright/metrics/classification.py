@@ -16,11 +16,14 @@ def classification_scores(
     probabilities: torch.Tensor | np.ndarray,
     targets: torch.Tensor | np.ndarray,
     classes: Sequence[str],
+    *,
+    threshold: tuple[int, float] | None = None,
 ) -> dict[str, Any]:
     """Returns accuracy with a 95 % interval, scores per class and the confusion matrix.
 
     `probabilities`: (N, C) float, 0 to 1, one column a class. Rows need not sum to 1 (a network trained
-    with a loss per class gives such rows): the largest decides, and of equal ones the first.
+    with a loss per class gives such rows): the largest decides, and of equal ones the first; of two classes
+    `threshold` (class, probability) may say from where on that class is taken instead.
     `targets`: (N,) integers, 0 to C-1. `classes`: the C names.
 
     The dictionary, all plain Python:
@@ -45,7 +48,7 @@ def classification_scores(
     from sklearn.metrics import confusion_matrix
 
     shares, true = _checked(probabilities, targets, classes)
-    predicted = shares.argmax(axis=1)
+    predicted = decide(shares, threshold)
     right = int((predicted == true).sum())
     bounds = binomtest(right, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
     return {
@@ -54,6 +57,14 @@ def classification_scores(
         "per_class": _per_class(true, predicted, classes),
         "confusion": confusion_matrix(true, predicted, labels=np.arange(len(classes))).tolist(),
     }
+
+
+def decide(shares: np.ndarray, threshold: tuple[int, float] | None) -> np.ndarray:
+    """Returns (N,) the class of each row of probabilities (N, C): the most probable, or of two the one that a threshold says."""
+    if threshold is None:
+        return shares.argmax(axis=1)
+    positive, least = threshold
+    return np.where(shares[:, positive] >= least, positive, 1 - positive)
 
 
 def _per_class(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -214,12 +214,29 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
     text = _text(f"  {name:<8}  ").append(value, "bold green")
     if test.get("interval"):
         text.append(f"   95 % interval {figures.interval(test['interval'], shares=shares)}", "dim")
+    text.append(_two_classes(test.get("two_classes")))
     others = [(label, test.get(key)) for key, label in (("mae", "mae"), ("r2", "R²"), ("loss", "loss"))]
     for label, number in others:
         if number is not None:
             text.append(f"\n  {label:<8}  {figures.loss(number)}")
     if examples is not None:
         text.append(f"\n  tested on {examples:,} examples", "dim")
+    return text
+
+
+def _two_classes(scores: Mapping[str, Any] | None) -> rich.text.Text:
+    """Returns how well the class that is looked for is ranked, and what comes of the threshold chosen in validation."""
+    text = _text("")
+    if not scores or scores.get("roc_auc") is None:
+        return text
+    name = figures.printable(scores["class"])
+    text.append(f"\n  class {name} ({figures.percent(scores['share'])} of the examples)")
+    text.append(f"\n  ROC AUC   {scores['roc_auc']:.4f}   PR AUC {scores['average_precision']:.4f}")
+    at = scores.get("at_threshold")
+    if at:
+        shown = "  ".join(f"{key} {figures.percent(at[key])}" for key in ("precision", "recall", "f1"))
+        text.append(f"\n  taken from probability {at['threshold']:.3g} on (best F1 in validation):")
+        text.append(f"\n            {shown.replace('f1', 'F1')}")
     return text
 
 
