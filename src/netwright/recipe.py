@@ -75,7 +75,7 @@ class DataRecipe(_Section):
 
 class TableRecipe(_Section):
     kinds: dict[str, str] | None = None
-    scaling: Literal["standard", "min-max", "quantile", "none"] = "standard"
+    scaling: Literal["standard", "min-max", "quantile", "piecewise", "none"] = "standard"
     categories: Literal["auto", "one-hot", "embedding"] = "auto"
     rare: int = Field(5, ge=1)
     most: int = Field(100, ge=1)

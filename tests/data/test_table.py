@@ -91,6 +91,24 @@ def test_numbers_are_scaled_as_scikit_learn_scales_them(written, scaling, scaler
     assert gaps.any() and np.allclose(filled, expected, atol=1e-6)
 
 
+def test_pieces_are_the_way_between_quantiles(written):
+    data = read(written(rows_of(800)), scaling="piecewise")
+    for place, edges in enumerate(data.preparation.edges):
+        raw = numbers_of(data)[:, place]
+        there = ~np.isnan(raw)
+        columns = [number for number, owner in enumerate(data.preparation.owners.tolist()) if owner == place]
+        got = data.preparation(data.train.inputs)[:, columns].numpy()
+        # All pieces together are the way through all quantiles: what np.interp says.
+        whole = np.interp(raw[there], edges, np.arange(len(edges)))
+        assert np.allclose(got[there].sum(1), whole, atol=1e-3)
+        assert ((got[there] >= 0) & (got[there] <= 1)).all() and not got[~there].any()
+        assert np.all(np.diff(got[there], axis=1) <= 1e-6), (
+            "a piece is entered only when the one before is full"
+        )
+    far = data.preparation.read({"age": 1e9, "fare": -1e9, "sex": "m", "town": "Ulm"})
+    assert data.preparation(far[None]).abs().max() <= 2
+
+
 def test_unscaled(written):
     data = read(written(rows_of(100)), scaling="none")
     raw = numbers_of(data)
@@ -247,7 +265,7 @@ class TestParts:
 
 
 class TestPreparationIsKept:
-    @pytest.mark.parametrize("scaling", ["standard", "min-max", "quantile", "none"])
+    @pytest.mark.parametrize("scaling", ["standard", "min-max", "quantile", "piecewise", "none"])
     @pytest.mark.parametrize("categories", ["one-hot", "embedding"])
     def test_through_json_to_the_bit(self, written, scaling, categories):
         data = read(written(rows_of(200)), scaling=scaling, categories=categories)

@@ -21,11 +21,13 @@ from netwright.data.source import Part, Source
 from netwright.data.target import Target, choose_target, in_sequence, read_target
 from netwright.errors import DataError, unknown_name
 
-SCALINGS = ("standard", "min-max", "quantile", "none")
+SCALINGS = ("standard", "min-max", "quantile", "piecewise", "none")
 ENCODINGS = ("auto", "one-hot", "embedding")
 # Above so many categories in a column `auto` prefers an embedding, where the network has one.
 ONE_HOT_AT_MOST = 32
 QUANTILES = 256
+# Into how many pieces a number is cut where scaling is "piecewise".
+PIECES = 32
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class TablePreparation(Preparation):
     """Raw rows (N, D) float32 of `columns.encode` in, (N, P) float32 out.
 
     First come the numbers, scaled: less `mean` and over `std`, or ("quantile") to the normal distribution by the `quantiles`
-    of the training part. A gap becomes `fill`, the training part's mean (its median, where scaled by quantiles). Each
+    of the training part, or ("piecewise") each as its way through the pieces between quantiles (Gorishniy et al. 2022, equation 1).
+    A gap becomes `fill`, the training part's mean (its median, where scaled by quantiles; zeros in pieces). Each
     number that had gaps there has a flag after the numbers: 1 for a gap. Then the categories: one-hot, where a gap and
     an unseen category have a place of their own if the training part had them, and are all zeros if not; or ("embedding") one
     number a column below its `facts["cardinalities"]`: 0 a gap, 1 an unseen one, for networks that learn an embedding of each.
@@ -79,6 +82,11 @@ class TablePreparation(Preparation):
     fill: Tensor
     flagged: Tensor
     quantiles: Tensor
+    owners: Tensor
+    lows: Tensor
+    spans: Tensor
+    least: Tensor
+    most: Tensor
     starts: Tensor
     places: Tensor
 
@@ -92,6 +100,7 @@ class TablePreparation(Preparation):
         std: Sequence[float],
         fill: Sequence[float],
         quantiles: Sequence[Sequence[float]] = (),
+        pieces: Sequence[Sequence[float]] = (),
         flags: Sequence[int] = (),
         known: Sequence[Sequence[int]] = (),
         encoding: str = "one-hot",
@@ -107,6 +116,8 @@ class TablePreparation(Preparation):
         self.flags, self.known = tuple(flags), tuple(tuple(places) for places in known)
         self.register_buffer("fill", self._column("fill", fill))
         self.register_buffer("quantiles", torch.tensor([list(row) for row in quantiles], dtype=torch.float32))
+        self.edges = tuple(tuple(edges) for edges in pieces)
+        self._cut_in_pieces()
         self.register_buffer("flagged", torch.tensor(self.flags, dtype=torch.int64))
         sizes = [FIRST + len(column.categories) for column in used if column.kind == "category"]
         self.register_buffer("starts", torch.tensor(np.cumsum([0, *sizes])[:-1], dtype=torch.int64))
@@ -122,6 +133,19 @@ class TablePreparation(Preparation):
                 f"preparation: expected {name} as {self.numeric} finite numbers, came {list(numbers)[:8]} ({len(numbers)})"
             )
         return column
+
+    def _cut_in_pieces(self) -> None:
+        owners = [place for place, edges in enumerate(self.edges) for _ in edges[1:]]
+        lows = [low for edges in self.edges for low in edges[:-1]]
+        highs = [high for edges in self.edges for high in edges[1:]]
+        firsts = [number == 0 for edges in self.edges for number in range(len(edges) - 1)]
+        lasts = [number == len(edges) - 2 for edges in self.edges for number in range(len(edges) - 1)]
+        self.register_buffer("owners", torch.tensor(owners, dtype=torch.int64))
+        self.register_buffer("lows", torch.tensor(lows, dtype=torch.float32))
+        self.register_buffer("spans", torch.tensor(highs, dtype=torch.float32) - self.lows)
+        # The way through the first piece may be below 0 and through the last above 1, but not without end.
+        self.register_buffer("least", torch.tensor([-1.0 if first else 0.0 for first in firsts]))
+        self.register_buffer("most", torch.tensor([2.0 if last else 1.0 for last in lasts]))
 
     def _embedded(self, sizes: Sequence[int]) -> list[int]:
         """Returns the embedding's number of each raw number, one column after the other."""
@@ -146,7 +170,8 @@ class TablePreparation(Preparation):
 
     @property
     def prepared_shape(self) -> tuple[int, ...]:
-        return (self.numeric + len(self.flags) + (len(self.cardinalities) or self.one_hot),)
+        numbers = len(self.owners) if self.edges else self.numeric
+        return (numbers + len(self.flags) + (len(self.cardinalities) or self.one_hot),)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -156,16 +181,22 @@ class TablePreparation(Preparation):
         """Returns (N, *prepared_shape) float32 of raw rows (N, D) float32."""
         numbers = raw[:, : self.numeric]
         missing = numbers.isnan()
-        scaled = (
-            to_normal(numbers, self.quantiles) if len(self.quantiles) else (numbers - self.mean) / self.std
-        )
-        parts = [torch.where(missing, self.fill, scaled)]
+        parts = [
+            self._pieces(numbers) if self.edges else torch.where(missing, self.fill, self._scaled(numbers))
+        ]
         if self.flags:
             parts.append(missing[:, self.flagged].to(raw.dtype))
         if self.numeric < self.shape[0]:
             codes = self.places[raw[:, self.numeric :].long() + self.starts]
             parts.append(codes.to(raw.dtype) if self.cardinalities else self._ones(codes, raw))
         return torch.cat(parts, dim=1)
+
+    def _scaled(self, numbers: Tensor) -> Tensor:
+        return to_normal(numbers, self.quantiles) if len(self.quantiles) else (numbers - self.mean) / self.std
+
+    def _pieces(self, numbers: Tensor) -> Tensor:
+        way = (numbers[:, self.owners] - self.lows) / self.spans
+        return torch.minimum(torch.maximum(way, self.least), self.most).nan_to_num(0.0)
 
     def _ones(self, codes: Tensor, raw: Tensor) -> Tensor:
         # What goes nowhere goes to a last place, which is cut off.
@@ -183,6 +214,7 @@ class TablePreparation(Preparation):
 
     def describe(self) -> str:
         words = [f"{self.numeric} numbers"] if self.numeric else []
+        words = [f"{self.numeric} numbers in {len(self.owners)} pieces"] if self.edges else words
         words += [f"{len(self.flags)} flags of gaps"] if self.flags else []
         if self.cardinalities:
             words.append(f"{len(self.cardinalities)} categories to embed")
@@ -200,6 +232,7 @@ class TablePreparation(Preparation):
             "std": exact(self.std),
             "fill": exact(self.fill),
             "quantiles": [exact(row) for row in self.quantiles],
+            "pieces": [list(edges) for edges in self.edges],
             "flags": list(self.flags),
             "known": [list(places) for places in self.known],
             "encoding": self.encoding,
@@ -562,14 +595,25 @@ def _fit_numbers(raw: Tensor, scaling: str) -> dict[str, Any]:
         numbers = low, span, (mean - low) / span
     elif scaling == "quantile":
         numbers = zeros, ones, zeros
-        fitted["quantiles"] = _quantiles(values)
+        fitted["quantiles"] = _quantiles(values, QUANTILES)
+    elif scaling == "piecewise":
+        numbers = zeros, ones, zeros
+        fitted["pieces"] = [_edges(row) for row in _quantiles(values, PIECES + 1)]
     else:
         numbers = zeros, ones, mean
     return fitted | {name: column.tolist() for name, column in zip(("mean", "std", "fill"), numbers)}
 
 
-def _quantiles(values: np.ndarray) -> list[list[float]]:
-    count = min(QUANTILES, len(values))
+def _edges(quantiles: Sequence[float]) -> list[float]:
+    """Returns the different ones of a column's quantiles, as float32 has them, at least two."""
+    edges = np.unique(np.asarray(quantiles, np.float32))
+    if len(edges) == 1:
+        edges = np.array([edges[0], edges[0] + max(1.0, abs(edges[0]))], np.float32)
+    return [float(str(edge)) for edge in edges]
+
+
+def _quantiles(values: np.ndarray, most: int) -> list[list[float]]:
+    count = min(most, len(values))
     shares = np.linspace(0, 1, max(2, count))
     rows = []
     for column in values.T:
