@@ -58,6 +58,11 @@ def script(run: Run) -> str:
             f"the data of {run.path} is Parquet, whose reading cannot be written as a script of torch and numpy.\n"
             "Save its columns as x.npy and y.npy in a folder, and fit that, to have it ejected."
         )
+    if data.reading.kind == "table":
+        raise NetwrightError(
+            f"the data of {run.path} is a table, whose cells a script of torch and numpy cannot turn into numbers.\n"
+            "netwright.load gives the same rows as tensors: data.train.prepared(slice(None))."
+        )
     with torch.random.fork_rng(devices=[]):
         module = run.untrained_network()
     module.to(choose_device(recipe.train.device))

@@ -186,6 +186,7 @@ def carry_out(
                 recipe = _with_stream(recipe, stream)
                 data = load_data(recipe)
         data = _augmented(recipe, data)
+        _check_decision(recipe, data)
         _introduce(data, quiet)
         known, trained = None, module
         if processes.first:
@@ -547,12 +548,22 @@ def _finish(
     wait_for_all(processes)
 
 
+def _check_decision(recipe: Recipe, data: Data) -> None:
+    if recipe.decision.threshold is None:
+        return
+    if data.classes is None or len(data.classes) != 2:
+        what = "numbers to predict" if data.classes is None else f"{len(data.classes)} classes"
+        raise RecipeError(f"decision.threshold goes with two classes; {data.name} has {what}")
+    if recipe.decision.threshold == "f1" and not len(data.validation):
+        raise RecipeError(
+            "decision.threshold=f1 is chosen on validation examples; data.validation=0 leaves none"
+        )
+
+
 def _decision(recipe: Recipe, state: TrainingState, data: Data) -> Decision | None:
     """Returns how one of two classes is taken: the threshold of the best F1 is chosen in validation. None for other tasks."""
     counts = data.class_counts
     if counts is None or len(counts) != 2:
-        if recipe.decision.threshold is not None:
-            raise RecipeError("decision.threshold goes with two classes")
         return None
     best = None
     if len(data.validation):

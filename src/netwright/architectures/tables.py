@@ -128,7 +128,8 @@ def table_resnet(
     inner = check_whole(int(width * factor), "factor x width")
     widths = [embedding_width(count) for count in cardinalities]
     layers: list[nn.Module] = [Embeddings(cardinalities, widths)] if cardinalities else []
-    layers.append(nn.Linear(numbers + sum(widths), width))
+    # No biases where a norm, in the next block or before the head, takes every constant away again.
+    layers.append(nn.Linear(numbers + sum(widths), width, bias=False))
     for _ in range(blocks):
         dropped = [nn.Dropout(dropout)] if dropout else []
         layers.append(
@@ -137,7 +138,7 @@ def table_resnet(
                 nn.Linear(width, inner),
                 activations[activation](),
                 *dropped,
-                nn.Linear(inner, width),
+                nn.Linear(inner, width, bias=False),
             )
         )
     return nn.Sequential(
