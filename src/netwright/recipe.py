@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from netwright.data.kinds import kind_of
 from netwright.errors import RecipeError, unknown_name
 
 
@@ -75,7 +76,7 @@ class DataRecipe(_Section):
 
 class TableRecipe(_Section):
     kinds: dict[str, str] | None = None
-    scaling: Literal["standard", "min-max", "quantile", "piecewise", "none"] = "standard"
+    scaling: Literal["auto", "standard", "min-max", "quantile", "piecewise", "none"] = "auto"
     categories: Literal["auto", "one-hot", "embedding"] = "auto"
     rare: int = Field(5, ge=1)
     most: int = Field(100, ge=1)
@@ -219,6 +220,18 @@ class Recipe(_Section):
         },
     }
 
+    # What a kind of data wants otherwise (`netwright.data.kind_of`), whatever the set; entries of `network` go with its name.
+    kinds: ClassVar[dict[str, dict[str, Any]]] = {
+        "table": {
+            "network.name": "mlp",
+            "network.hidden": [256, 256],
+            "network.dropout": 0.1,
+            "data.batch": 128,
+            "train.epochs": 40,
+            "early_stopping.patience": 8,
+        },
+    }
+
     @classmethod
     def build(cls, *layers: Mapping[str, Any]) -> Recipe:
         """Returns the recipe of nested or dotted entries; a later layer overrides an earlier one.
@@ -241,16 +254,20 @@ class Recipe(_Section):
 
     @classmethod
     def _wanted_by(cls, source: str, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Returns what a named data set wants, as far as it goes with what is given.
+        """Returns what a named data set, or a kind of data, wants, as far as it goes with what is given.
 
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
-        for key, value in cls.defaults.get(source, {}).items():
+        named = cls.defaults.get(source)
+        for key, value in (cls.kinds.get(kind_of(source) or "", {}) if named is None else named).items():
             section, entry = key.split(".")
             wanted.setdefault(section, {})[entry] = value
         if "network" in wanted and given.get("network"):
-            return {}
+            if named is not None:
+                return {}
+            if given["network"].get("name", wanted["network"]["name"]) != wanted["network"]["name"]:
+                wanted.pop("network")
         for section in ("optimizer", "loss", "schedule"):
             name = given.get(section, {}).get("name")
             if name is not None and name != wanted.get(section, {}).get("name"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from netwright.data.kinds import kind_of
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
@@ -336,16 +337,24 @@ def load_data(recipe: Recipe) -> Data:
 
 
 def asked_of_table(recipe: Recipe) -> dict[str, Any]:
-    """Returns the entries of `table` with how categories are written for the recipe's network, where that is left open."""
+    """Returns the entries of `table` with what suits the recipe's network where they leave it open.
+
+    A transformer has a token for each number, so they stay whole; other networks of ours get them in pieces, with which they are
+    better in every table of `benchmarks/data/tables.py`; a network of one's own gets what people expect.
+    """
     from netwright.architectures import networks
     from netwright.registry import option_names
 
     entries = recipe.table.model_dump(exclude_defaults=True)
+    if kind_of(str(recipe.data.source)) != "table":
+        return entries
     name = recipe.network.name
     takes = option_names(networks[name]) or [] if name in networks else []
-    if recipe.table.categories == "auto" and "cardinalities" not in takes:
-        entries["categories"] = "one-hot"
-    return entries
+    if "cardinalities" not in takes:
+        suits = {"scaling": "standard", "categories": "one-hot"}
+    else:
+        suits = {"scaling": "quantile" if "heads" in takes else "piecewise", "categories": "auto"}
+    return {**entries, "suits": suits}
 
 
 @dataclass(frozen=True)

@@ -248,13 +248,13 @@ def _read_table(path: Path, options: dict[str, Any]) -> Source:
     _check_unused(path, options, "size")
     like = options["preparation"]
     shared = {key: options[key] for key in ("target", "features", "classes")}
-    if is_parquet(path) and not options["table"] and not isinstance(like, TablePreparation):
+    if is_parquet(path) and not set(options["table"]) - {"suits"} and not isinstance(like, TablePreparation):
         from netwright.data.parquet import holds_numbers, read_parquet
 
         if options["stream"] is True or holds_numbers(path, options["target"], options["features"]):
             return read_parquet(path, **shared, stream=options["stream"])
     try:
-        asked = TableOptions(**options["table"])
+        asked = TableOptions(**options["table"]).settled()
     except TypeError as error:
         raise DataError(f"table: {error}") from None
     return read_table(

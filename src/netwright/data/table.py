@@ -21,7 +21,7 @@ from netwright.data.source import Part, Source
 from netwright.data.target import Target, choose_target, in_sequence, read_target
 from netwright.errors import DataError, unknown_name
 
-SCALINGS = ("standard", "min-max", "quantile", "piecewise", "none")
+SCALINGS = ("auto", "standard", "min-max", "quantile", "piecewise", "none")
 ENCODINGS = ("auto", "one-hot", "embedding")
 # Above so many categories in a column `auto` prefers an embedding, where the network has one.
 ONE_HOT_AT_MOST = 32
@@ -37,11 +37,13 @@ class TableOptions:
     `kinds` {column: one of `columns.KINDS`} overrides what is inferred. A category that comes fewer than `rare` times in
     the training part, or is not among its `most` most frequent, is treated as one that was never seen.
     `task`: predict "classes" or "numbers" ("auto": as `target.choose_target` has it). `target_scaling`: numbers to
-    predict are learned less their mean and over their standard deviation ("standard"), or as they are ("none").
+    predict are learned less their mean and over their standard deviation ("standard"), or as they are ("none"). `suits`
+    {"scaling", "categories"}: what goes with the network, taken where these are "auto" (default: "standard", and embeddings for columns
+    of many categories).
     """
 
     kinds: Mapping[str, str] | None = None
-    scaling: str = "standard"
+    scaling: str = "auto"
     categories: str = "auto"
     rare: int = 5
     most: int = 100
@@ -51,6 +53,16 @@ class TableOptions:
     header: bool | str = "auto"
     separator: str | None = None
     gaps: Sequence[str] = GAPS
+    suits: Mapping[str, str] | None = None
+
+    def settled(self) -> TableOptions:
+        """Returns the same options with what `suits` the network, or else everyone, where they say "auto"."""
+        suits = {"scaling": "standard", "categories": "auto", **(self.suits or {})}
+        return replace(
+            self,
+            scaling=suits["scaling"] if self.scaling == "auto" else self.scaling,
+            categories=suits["categories"] if self.categories == "auto" else self.categories,
+        )
 
     def __post_init__(self) -> None:
         for name, value, known in (
