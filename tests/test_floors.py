@@ -28,6 +28,7 @@ FLOORS = {
     "fitting": 4,
     "outcome": 4,
     "records": 4,
+    "repeats": 4,
     "preflight": 4,
     "cli": 5,
     "__main__": 6,

@@ -58,6 +58,10 @@ def script(run: Run) -> str:
             f"the data of {run.path} is Parquet, whose reading cannot be written as a script of torch and numpy.\n"
             "Save its columns as x.npy and y.npy in a folder, and fit that, to have it ejected."
         )
+    if recipe.data.fold is not None:
+        raise NetwrightError(
+            f"{run.path} was tested on a fold, which scikit-learn cut: a script of torch and numpy cannot."
+        )
     if data.reading.kind == "table":
         raise NetwrightError(
             f"the data of {run.path} is a table, whose cells a script of torch and numpy cannot turn into numbers.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import platform
@@ -41,6 +42,7 @@ from netwright.run import (
     RECIPE,
     REPORT,
     RESULT,
+    SPLIT,
     WEIGHTS,
     Decision,
     Run,
@@ -670,6 +672,10 @@ def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Mo
         raise RunFolderError(f"cannot make the run's folder {folder}: {error.strerror}") from None
     _write_json(folder / MEANING, meaning)
     _write_json(folder / ENVIRONMENT, environment())
+    if data.rows:
+        split = io.BytesIO()
+        np.savez_compressed(split, **data.rows)  # type: ignore[arg-type]
+        write_bytes(folder / SPLIT, split.getvalue())
     # Last: a folder with a recipe is a run.
     write_bytes(folder / RECIPE, recipe.to_yaml().encode())
     return Run(folder, network=module, data=data)
@@ -690,7 +696,7 @@ def _can_be_begun_in(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     inside = list(folder.iterdir())
-    ours = {CHECKPOINTS, MEANING, ENVIRONMENT}
+    ours = {CHECKPOINTS, MEANING, ENVIRONMENT, SPLIT}
     started = any(path.name in ours for path in inside)
     known = all(
         path.name in ours or path.name.startswith(".writing-") or path.suffix == ".py" for path in inside

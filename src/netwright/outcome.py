@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.report.html import Report
-from netwright.run import ENVIRONMENT, FINDINGS, MEANING, METRICS, RECIPE, WEIGHTS, Run
+from netwright.run import ENVIRONMENT, FINDINGS, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
 
 if TYPE_CHECKING:
     from netwright.data import Data
@@ -107,6 +107,7 @@ _ABOUT = {
     RECIPE: "everything that decided the run",
     METRICS: "one record every so many steps, and one an epoch",
     WEIGHTS: "the weights that test and predict use",
+    SPLIT: "which examples, as read, were trained on, validated and tested",
     MEANING: "what inputs and outputs mean, and what prepares them",
     ENVIRONMENT: "versions, threads, device",
     FINDINGS: "what the examiner said",

@@ -70,6 +70,9 @@ class DataRecipe(_Section):
     target: str | None = None
     features: list[str] | None = Field(None, min_length=1)
     sampling: Literal["uniform", "balanced"] = "uniform"
+    fold: list[int] | None = Field(None, min_length=2, max_length=2)
+    group: str | None = None
+    time: str | None = None
     stream: bool | Literal["auto"] = "auto"
     workers: int | Literal["auto", "thread"] = "auto"
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
 WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
 ENVIRONMENT, FINDINGS, CHECKPOINTS = "environment.json", "findings.json", "checkpoints"
+SPLIT = "split.npz"
 # Written into a recipe in place of a name, where the network or the data was an object in memory.
 FROM_PYTHON = "(a Python object)"
 

@@ -59,8 +59,8 @@ def launched(
     from netwright.run import FROM_PYTHON
     from netwright.training.distributed import Processes
 
-    count = _whole("--processes", processes, least=1)
-    again = _whole("--restarts", restarts, least=0)
+    count = whole("--processes", processes, least=1)
+    again = whole("--restarts", restarts, least=0)
     if count is None and again is not None:
         raise RecipeError("--restarts needs --processes: how many processes shall be started again?")
     if count is None or (count == 1 and not again):
@@ -89,7 +89,8 @@ def _check_devices(name: str, count: int) -> None:
     Processes(world=count, local_rank=count - 1, rank=count - 1).check_device(choose_device(name))
 
 
-def _whole(option: str, value: str | None, *, least: int) -> int | None:
+def whole(option: str, value: str | None, *, least: int) -> int | None:
+    """Returns the whole number that an option was given, or None; raises RecipeError for what is none, or too small."""
     from netwright.errors import RecipeError
 
     if value is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.arguments import AsJson, ProcessCount, Quiet, Restarts, launched, print_json
+from netwright.cli.arguments import AsJson, ProcessCount, Quiet, Restarts, launched, print_json, whole
 
 if TYPE_CHECKING:
     from netwright.recipe import Recipe
@@ -63,6 +63,14 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Train even if a fault is proved beforehand.")
     ] = False,
+    folds: Annotated[
+        str | None,
+        typer.Option(metavar="K", help="Cross-validate: train K times, each part of the data tested once."),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Train N times, with other seeds, for the spread of the scores."),
+    ] = None,
     processes: ProcessCount = None,
     restarts: Restarts = None,
     as_json: AsJson = False,
@@ -75,6 +83,7 @@ def fit(
     from netwright.errors import RecipeError
     from netwright.fitting import carry_out, free_folder
     from netwright.recipe import Recipe, parse_setting
+    from netwright.repeats import carry_out_often
     from netwright.training.distributed import Processes, joined
 
     with joined(Processes.here()):
@@ -103,6 +112,24 @@ def fit(
         layers.append({key: value for key, value in flags.items() if value is not None})
         layers.append(dict(parse_setting(setting) for setting in settings or []))
         recipe = Recipe.build(*layers)
+        fold_count, seed_count = whole("--folds", folds, least=2), whole("--seeds", seeds, least=2)
+        if fold_count is not None or seed_count is not None:
+            if processes is not None or restarts is not None:
+                raise RecipeError(
+                    "--folds and --seeds go with one process: leave out --processes and --restarts"
+                )
+            summary = carry_out_often(
+                recipe,
+                folds=fold_count,
+                seeds=seed_count,
+                out=out,
+                resume=resume,
+                quiet=quiet,
+                examine=not no_examine,
+                force=force,
+            )
+            show_summary(summary, as_json=as_json)
+            return 0
         if processes is not None or restarts is not None:
             options = {
                 "--resume": resume,
@@ -129,6 +156,16 @@ def as_file(recipe: Recipe) -> Iterator[str]:
         path = Path(folder) / "recipe.yaml"
         path.write_text(recipe.to_yaml(), encoding="utf-8")
         yield str(path)
+
+
+def show_summary(found: dict[str, Any], *, as_json: bool) -> None:
+    """Prints what several runs of one recipe came to."""
+    if as_json:
+        print_json(found)
+        return
+    from netwright.report.terminal import several
+
+    several(found)
 
 
 def show(run: Any, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from netwright.data.delimited import is_table
 from netwright.data.memory import Stream, choose_stream
 from netwright.data.parquet import is_parquet
 from netwright.data.part_files import find_parts, list_files
-from netwright.data.partition import stratified_split
+from netwright.data.partition import fold_of, last_of, stratified_split
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
 from netwright.data.sets import AnySplit, Data, Reading
 from netwright.data.source import AnyPart, DatasetPart, Part, Source, StreamPart
@@ -62,6 +62,9 @@ def load(
     target: str | None = None,
     features: Sequence[str] | None = None,
     sampling: Literal["uniform", "balanced"] = "uniform",
+    fold: Sequence[int] | None = None,
+    group: str | None = None,
+    time: str | None = None,
     stream: Stream = "auto",
     workers: Workers | Literal["auto"] = "auto",
     table: Mapping[str, Any] | None = None,
@@ -85,6 +88,10 @@ def load(
     and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
     integer labels. `target` names the column of a table to predict, `features` those to use; `table` has the entries of
     `netwright.data.table.TableOptions`.
+
+    `fold` (number, count): the test part is fold `number`, from 1, of `count` that the training part is cut into, stratified by
+    class; a test part of the set's own is left alone. `group` and `time` name columns of a table: rows of one group stay in one
+    part; with times the test part is what comes last, and the validation part what comes last before it.
 
     `sampling`: an epoch visits each example once ("uniform"), or each class equally often ("balanced").
 
@@ -110,8 +117,13 @@ def load(
         features=features,
         stream=stream,
         table=table or {},
+        group=group,
+        time=time,
     )
     found.name = name or found.name
+    for option, column in (("group", group), ("time", time)):
+        if column is not None and found.kind != "table":
+            raise DataError(f"data.{option} names a column of a table; {found.name} has no columns")
     _check_streams(found, stream, workers)
     _check_alike(found)
     if classes is not None:
@@ -130,7 +142,7 @@ def load(
         "highest": found.highest,
         **found.entries,
     }
-    steps = divide(found, validation=validation, test_share=test_share, seed=seed)
+    steps = divide(found, validation=validation, test_share=test_share, seed=seed, fold=_fold(found, fold))
     steps += shorten(found, limit=limit, overfit=overfit, seed=seed)
     for part in found.parts:
         _note_absent(found, part)
@@ -146,7 +158,7 @@ def load(
     train = sampled_by(train, sampling, found)
     reading = Reading(found.kind, found.paths, {**options, "shape": prepare.shape, "steps": steps})
     notes = tuple(dict.fromkeys(found.notes))
-    return Data(found.name, train, held, tested, found.classes, prepare, notes, reading)
+    return Data(found.name, train, held, tested, found.classes, prepare, notes, reading, found.rows)
 
 
 def read_source(source: Any, targets: Any, **options: Any) -> Source:
@@ -199,11 +211,11 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
         from netwright.data.mapped import is_arrays_folder
 
         if is_arrays_folder(path):
-            _check_unused(path, options, "size", "target", "features", "table")
+            _check_unused(path, options, "size", "target", "features", "table", "group", "time")
             return _read_arrays_folder(path, options)
         if is_parquet(path) or list_files(path, is_table):
             return _read_table(path, options)
-        _check_unused(path, options, "target", "features", "table")
+        _check_unused(path, options, "target", "features", "table", "group", "time")
         return read_folder(
             path,
             size=options["size"],
@@ -213,7 +225,7 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
         )
     if is_table(path) and path.is_file():
         return _read_table(path, options)
-    _check_unused(path, options, "target", "features", "table")
+    _check_unused(path, options, "target", "features", "table", "group", "time")
     if path.suffix.lower() == ".npz" and path.is_file():
         from netwright.data.npz import read_npz
 
@@ -233,7 +245,14 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
 
 
 def _check_unused(path: Path, options: dict[str, Any], *names: str) -> None:
-    takes = {"size": "a folder of images", "target": "a table", "features": "a table", "table": "a table"}
+    takes = {
+        "size": "a folder of images",
+        "target": "a table",
+        "features": "a table",
+        "table": "a table",
+        "group": "a table",
+        "time": "a table",
+    }
     for option in names:
         if options[option]:
             raise DataError(
@@ -248,7 +267,13 @@ def _read_table(path: Path, options: dict[str, Any]) -> Source:
     _check_unused(path, options, "size")
     like = options["preparation"]
     shared = {key: options[key] for key in ("target", "features", "classes")}
-    if is_parquet(path) and not set(options["table"]) - {"suits"} and not isinstance(like, TablePreparation):
+    by_column = options["group"] or options["time"]
+    if (
+        is_parquet(path)
+        and not by_column
+        and not set(options["table"]) - {"suits"}
+        and not isinstance(like, TablePreparation)
+    ):
         from netwright.data.parquet import holds_numbers, read_parquet
 
         if options["stream"] is True or holds_numbers(path, options["target"], options["features"]):
@@ -263,6 +288,8 @@ def _read_table(path: Path, options: dict[str, Any]) -> Source:
         options=asked,
         unreadable=options["unreadable"],
         like=like,
+        group=options["group"],
+        time=options["time"],
         **shared,
     )
 
@@ -388,9 +415,35 @@ def _check_alike(found: Source) -> None:
 # Dividing
 
 
-def divide(found: Source, *, validation: Any, test_share: float, seed: int) -> list[dict[str, Any]]:
+def _fold(found: Source, fold: Sequence[int] | None) -> tuple[int, int] | None:
+    if fold is None:
+        return None
+    whole = isinstance(fold, (list, tuple)) and all(
+        isinstance(n, int) and not isinstance(n, bool) for n in fold
+    )
+    if not whole or len(fold) != 2 or not 1 <= fold[0] <= fold[1] or fold[1] < 2:
+        raise DataError(
+            f"data.fold: expected [number, count] with 1 <= number <= count and count from 2 on, came {fold!r}"
+        )
+    train = found.parts["train"]
+    if getattr(train, "times", None) is not None:
+        raise DataError(
+            "data.fold goes with a drawn split, not with one by data.time: folds would be tested on their past"
+        )
+    if len(train) < fold[1]:
+        raise DataError(f"{found.name}: an impossible split: {fold[1]} folds of {len(train):,} examples")
+    return fold[0], fold[1]
+
+
+def divide(
+    found: Source, *, validation: Any, test_share: float, seed: int, fold: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
     """Gives the source the parts that it lacks, cut from its training part; returns the cuts."""
     pool = found.parts["train"]
+    if fold is not None:
+        if found.parts.pop("test", None) is not None:
+            found.notes.append("the set's own test part is left alone: folds are cut from its training part")
+        test_share = 1 / fold[1]
     wanted = {}
     for part, share in (("test", test_share), ("validation", validation)):
         if part in found.parts:
@@ -405,12 +458,20 @@ def divide(found: Source, *, validation: Any, test_share: float, seed: int) -> l
         )
     hashes = pool.hashes()
     groups = np.arange(len(pool)) if hashes is None else np.unique(hashes, return_inverse=True)[1]
-    _note_copies(found, groups, hashes)
+    if found.grouped_by is None:
+        _note_copies(found, groups, hashes)
+    else:
+        found.notes.append(
+            f"rows of one {found.grouped_by} stay in one part: {len(np.unique(groups)):,} groups"
+        )
     steps = []
     for part, count in wanted.items():
         if count:
-            groups = _hold_out(found, part, count, groups, seed)
-            steps.append({"from": "train", "into": part, "size": count})
+            cut = fold if part == "test" else None
+            groups = _hold_out(found, part, count, groups, seed, cut)
+            steps.append(
+                {"from": "train", "into": part, "size": count} | ({"fold": list(cut)} if cut else {})
+            )
     return steps
 
 
@@ -427,15 +488,33 @@ def count_of(share: Any, total: int, *, option: str) -> int:
     return max(1, round(float(share) * total)) if share else 0
 
 
-def _hold_out(found: Source, part: str, count: int, groups: np.ndarray, seed: int) -> np.ndarray:
+def _hold_out(
+    found: Source, part: str, count: int, groups: np.ndarray, seed: int, fold: tuple[int, int] | None
+) -> np.ndarray:
     pool = found.parts["train"]
     ids = None if found.classes is None else pool.targets.numpy()
-    if ids is not None and part == "test":
+    if ids is not None and part == "test" and getattr(pool, "times", None) is None:
         _check_members(found, ids, groups)
-    kept, held_out = stratified_split(ids, groups, count, seed)
-    found.parts["train"], found.parts[part] = pool.divide(kept, held_out)
+    times = getattr(pool, "times", None)
     how = "" if ids is None else ", stratified by class"
-    found.notes.append(f"{part}: {len(held_out):,} of {len(pool):,} examples held out{how}, seed {seed}")
+    if times is not None:
+        kept, held_out = last_of(times, count)
+        how = ", those that come last"
+    elif fold is not None:
+        kept, held_out = fold_of(ids, groups, fold, seed)
+        how = f", fold {fold[0]} of {fold[1]}{how}, seed {seed}"
+    else:
+        kept, held_out = stratified_split(ids, groups, count, seed)
+        how += f", seed {seed}"
+    if not len(kept) or not len(held_out):
+        raise DataError(
+            f"{found.name}: an impossible split: {part} would take {len(held_out):,} of {len(pool):,} examples"
+        )
+    found.rows.setdefault("train", np.arange(len(pool)))
+    found.rows[part] = found.rows["train"][held_out.numpy()]
+    found.rows["train"] = found.rows["train"][kept.numpy()]
+    found.parts["train"], found.parts[part] = pool.divide(kept, held_out)
+    found.notes.append(f"{part}: {len(held_out):,} of {len(pool):,} examples held out{how}")
     return groups[kept.numpy()]
 
 
@@ -524,6 +603,8 @@ def _keep(found: Source, part: str, count: int, seed: int, option: str) -> None:
     ids = None if found.classes is None else whole.targets.numpy()
     _, chosen = stratified_split(ids, np.arange(len(whole)), count, seed)
     found.parts[part] = whole.select(chosen)
+    if part in found.rows:
+        found.rows[part] = found.rows[part][chosen.numpy()]
     found.notes.append(f"{option}: {count:,} of {len(whole):,} examples of {part} are used, seed {seed}")
 
 

@@ -26,6 +26,45 @@ def content_hashes(inputs: torch.Tensor) -> np.ndarray:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
+def last_of(times: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (kept, held_out): int64 indices, each ascending; held out are the last `size` by time (N,), with all of the same time.
+
+    >>> kept, held_out = last_of(np.array([5, 1, 4, 4]), 2)
+    >>> kept.tolist(), held_out.tolist()
+    ([1], [0, 2, 3])
+    """
+    if not size:
+        return torch.arange(len(times)), torch.arange(0)
+    held_out = times >= np.sort(times)[-size]
+    return torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
+
+
+def fold_of(
+    targets: np.ndarray | None, groups: np.ndarray, fold: tuple[int, int], seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (kept, held_out) of fold `number` (from 1) of `count`: each example is held out in exactly one of them.
+
+    scikit-learn cuts: stratified by `targets` (N,) class ids if there are any, and examples of one of `groups` (N,) stay together.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    number, count = fold
+    several = len(np.unique(groups)) < len(groups)
+    if targets is None and several:
+        # Numbered anew in a drawn order: GroupKFold itself draws nothing.
+        drawn = np.random.default_rng(seed).permutation(len(np.unique(groups)))
+        groups = drawn[np.unique(groups, return_inverse=True)[1]]
+        cuts = GroupKFold(count).split(groups, None, groups)
+    elif targets is None:
+        cuts = KFold(count, shuffle=True, random_state=seed).split(groups)
+    elif several:
+        cuts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(groups, targets, groups)
+    else:
+        cuts = StratifiedKFold(count, shuffle=True, random_state=seed).split(groups, targets)
+    kept, held_out = list(cuts)[number - 1]
+    return torch.from_numpy(np.sort(kept)), torch.from_numpy(np.sort(held_out))
+
+
 def stratified_split(
     targets: np.ndarray | None, groups: np.ndarray, size: int, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:

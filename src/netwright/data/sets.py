@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,8 @@ class Reading:
 class Data:
     """Train, validation and test, with what prepares them; `notes` has one sentence for every decision.
 
+    `rows`: of each part that was cut from the training part of the source, which of its examples, as read, it has.
+
     >>> from netwright.data import load
     >>> data = load("digits")
     >>> data.task, data.input_shape, data.num_outputs
@@ -54,6 +57,7 @@ class Data:
     preparation: Preparation
     notes: tuple[str, ...] = ()
     reading: Reading = Reading("python")
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def task(self) -> str:

@@ -25,7 +25,7 @@ class Part:
     """Examples in memory. `owned`: read by us, so its memory may be put in another order.
 
     `targets` (N,) int64 class ids or float32, as in Split. `hashed` (N,) uint64, where other things than the inputs
-    decide which examples are copies of one another.
+    decide which examples are copies of one another. `times` (N,), where parts are cut in their order.
     """
 
     inputs: Tensor
@@ -33,14 +33,22 @@ class Part:
     names: tuple[str, ...] | None = None
     owned: bool = False
     hashed: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def select(self, indices: Tensor) -> Part:
         """Returns these examples in memory of their own."""
-        hashed = None if self.hashed is None else self.hashed[indices.numpy()]
-        return Part(self.inputs[indices], self.targets[indices], _names(self.names, indices), True, hashed)
+        return replace(
+            self,
+            inputs=self.inputs[indices],
+            targets=self.targets[indices],
+            names=_names(self.names, indices),
+            owned=True,
+            hashed=None if self.hashed is None else self.hashed[indices.numpy()],
+            times=None if self.times is None else self.times[indices.numpy()],
+        )
 
     def divide(self, kept: Tensor, held_out: Tensor) -> tuple[Part, Part]:
         """Returns two parts, in the order given; memory that is ours is rearranged and shared, not copied."""
@@ -54,6 +62,7 @@ class Part:
                 targets=self.targets[chosen],
                 names=_names(self.names, chosen),
                 hashed=None if self.hashed is None else self.hashed[chosen.numpy()],
+                times=None if self.times is None else self.times[chosen.numpy()],
             )
             for inputs, chosen in ((self.inputs[: len(kept)], kept), (self.inputs[len(kept) :], held_out))
         )
@@ -129,7 +138,8 @@ class Source:
     """What a reader hands to `load`: parts named train, validation, test (train always), and their story.
 
     `highest` is the largest raw pixel value (None: floats, or no image); `entries` is whatever a script
-    needs beside `paths` to read the same again. `prepare` (training part, "standard" or "none", notes to add to) fits what prepares
+    needs beside `paths` to read the same again. `rows`: of each part that was cut from the training part, which of its rows
+    they were as read. `grouped_by`: the column whose equal cells stay in one part, where that is not content. `prepare` (training part, "standard" or "none", notes to add to) fits what prepares
     these examples, where that is not the scaling of pixels or features.
     """
 
@@ -142,6 +152,8 @@ class Source:
     paths: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     entries: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    grouped_by: str | None = None
     prepare: Callable[[Any, str, list[str]], Preparation] | None = None
 
 

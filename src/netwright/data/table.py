@@ -13,7 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.data.columns import FIRST, GAP, UNKNOWN, Column, encode, encode_row, in_order, look_at
+from netwright.data.columns import (
+    FIRST,
+    GAP,
+    UNKNOWN,
+    Column,
+    dates,
+    encode,
+    encode_row,
+    in_order,
+    look_at,
+    numbers,
+)
 from netwright.data.delimited import GAPS, Sheet, is_table, near, read_sheet, some
 from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
@@ -366,6 +377,8 @@ def read_table(
     unreadable: float,
     like: Any = None,
     classes: Sequence[str] | None = None,
+    group: str | None = None,
+    time: str | None = None,
 ) -> Source:
     """Returns the rows of the files of each part, encoded, with what fits their preparation to the training part.
 
@@ -387,7 +400,7 @@ def read_table(
         inputs, columns = list(like.inputs), like.columns
         like._check_has(train.where, train.names)
     else:
-        inputs = _inputs(train, chosen.name, features)
+        inputs = [name for name in _inputs(train, chosen.name, features) if name != group]
         columns, notes = look_at(sheets["train"], inputs, options.kinds or {})
         found.notes += [
             f"predicts {chosen.task} ({chosen.name}: {why})",
@@ -407,8 +420,13 @@ def read_table(
         )
     for part, sheet in sheets.items():
         y = _as_targets(labels[part], found.classes, f"{name}, {part}")
-        hashed = content_hashes(torch.from_numpy(_row_values(sheet)))
-        found.parts[part] = Part(torch.from_numpy(encode(sheet, columns)), y, owned=True, hashed=hashed)
+        hashed = content_hashes(
+            torch.from_numpy(_row_values(sheet, sheet.names if group is None else [group]))
+        )
+        times = None if time is None else _times(sheet, time)
+        encoded = torch.from_numpy(encode(sheet, columns))
+        found.parts[part] = Part(encoded, y, owned=True, hashed=hashed, times=times)
+    found.grouped_by = group
     found.prepare = _Fit(columns, inputs, chosen, options)
     return found
 
@@ -467,15 +485,41 @@ def _with_targets(sheet: Sheet, name: str, notes: list[str]) -> Sheet:
     return replace(sheet, table=sheet.table.filter(cells.is_valid()))
 
 
-def _row_values(sheet: Sheet) -> np.ndarray:
-    """Returns (N, columns) int64 that are equal where cells are: rows are copies if they are alike in every column.
+def _times(sheet: Sheet, name: str) -> np.ndarray:
+    """Returns (N,) float64 of the column by whose order the parts are cut; raises DataError for gaps and for what has no order."""
+    cells = sheet.column(name)
+    (column,), _ = look_at(sheet, [name], {})
+    if column.kind == "date":
+        values = dates(cells, column)
+    elif column.kind in ("number", "id") and not _is_words(cells):
+        values = numbers(cells)
+    else:
+        raise DataError(
+            f"{sheet.where}: expected dates or numbers in column {name!r}, the time, came {column.why or column.kind}"
+        )
+    missing = int(np.isnan(values).sum())
+    if missing:
+        raise DataError(
+            f"{sheet.where}: expected a time in every row, came {missing:,} gaps in column {name!r}"
+        )
+    return values
 
-    In what is used of them rows of a table are often alike without being copies.
+
+def _is_words(cells: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(cells.type) or types.is_large_string(cells.type)
+
+
+def _row_values(sheet: Sheet, names: Sequence[str]) -> np.ndarray:
+    """Returns (N, names) int64 that are equal where the cells of these columns are.
+
+    Rows are copies if they are alike in every column: in what is used of them they are often alike without being copies.
     """
     import pyarrow
 
-    out = np.empty((len(sheet), len(sheet.names)), np.int64)
-    for place, name in enumerate(sheet.names):
+    out = np.empty((len(sheet), len(names)), np.int64)
+    for place, name in enumerate(names):
         cells = sheet.column(name)
         try:
             coded = cells.dictionary_encode()

@@ -6,6 +6,7 @@ import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -191,6 +192,34 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
         console.print()
         for label, value in _next(result):
             console.print(_text(f"  {label:<8}", "dim").append(value), soft_wrap=True)
+    console.print()
+
+
+def several(found: Mapping[str, Any], *, stream: Any = None) -> None:
+    """Prints the scores of several runs of one recipe (`netwright.repeats.carry_out_often`): each, their mean and its interval."""
+    console = _console(stream or sys.stdout)
+    console.width = COLUMNS
+    names = list(found["test"])
+    shown = {"accuracy": figures.percent}
+    table = _table()
+    for name in ("", *names):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for place, run in enumerate(found["runs"]):
+        values = [found["test"][name]["values"][place] for name in names]
+        table.add_row(
+            Path(run).name, *(shown.get(name, figures.loss)(value) for name, value in zip(names, values))
+        )
+    means = [shown.get(name, figures.loss)(found["test"][name]["mean"]) for name in names]
+    table.add_row(_text("mean", "bold"), *means)
+    console.print()
+    console.print(table)
+    console.print()
+    for name in names[:1]:
+        interval = figures.interval(found["test"][name]["interval"], shares=name == "accuracy")
+        console.print(_text(f"  95 % interval of the mean {name}: {interval}", "dim"))
+    console.print(
+        _text(f"  {len(found['runs'])} runs in {figures.duration(found['seconds'])}, in {found['run']}")
+    )
     console.print()
 
 
