@@ -189,8 +189,11 @@ class TestCategories:
 
     def test_auto_embeds_many(self, written):
         rows = [[f"k{number % 60}", number % 7 + 0.5] for number in range(600)]
-        data = read(written(rows, ["kind", "y"]), "y", rare=1)
+        path = written(rows, ["kind", "y"])
+        data = load(path, target="y", table={"rare": 1, "suits": {"categories": "auto"}})
         assert data.preparation.facts["cardinalities"] == (62,)
+        plain = load(path, target="y", table={"rare": 1})
+        assert plain.input_shape == (60,) and plain.preparation.facts["cardinalities"] == ()
 
 
 class TestTargets:
@@ -383,3 +386,38 @@ class TestRefusals:
                 validation=0,
                 test_share=0,
             )
+
+
+class TestTelltales:
+    def told(self, written, columns, target="y", **options):
+        names, cells = list(columns), list(columns.values())
+        data = read(written([list(row) for row in zip(*cells)], names), target, **options)
+        return [note.split(" alone tells")[0] for note in data.notes if "alone tells" in note]
+
+    def test_a_copy_of_the_target_is_named(self, written):
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 2, 400)
+        columns = {
+            "copy": np.where(y, "yes", "no"),
+            "moved": y * 3.5 + 0.1 * rng.random(400),
+            "noise": rng.random(400),
+        }
+        assert self.told(written, {**columns, "y": y}) == ["moved", "copy"]
+
+    def test_a_rare_class_is_no_reason(self, written):
+        rng = np.random.default_rng(0)
+        y = (rng.random(600) < 0.03).astype(int)
+        assert (
+            self.told(written, {"noise": rng.random(600), "kind": rng.choice(["a", "b"], 600), "y": y}) == []
+        )
+
+    def test_good_columns_are_none(self, written):
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 2, 600)
+        assert self.told(written, {"good": y + rng.normal(0, 0.4, 600), "y": y}) == []
+
+    def test_numbers(self, written):
+        rng = np.random.default_rng(0)
+        price = rng.lognormal(10, 1, 800)
+        columns = {"in_cents": price * 100, "size": np.sqrt(price) + rng.normal(0, 40, 800), "price": price}
+        assert self.told(written, columns, "price") == ["in_cents"]

@@ -223,7 +223,7 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
             like=options["preparation"],
             stream=options["stream"],
         )
-    if is_table(path) and path.is_file():
+    if path.is_file() and (is_table(path) or (options["target"] and path.suffix.lower() != ".npz")):
         return _read_table(path, options)
     _check_unused(path, options, "target", "features", "table", "group", "time")
     if path.suffix.lower() == ".npz" and path.is_file():
