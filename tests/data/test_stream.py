@@ -195,7 +195,7 @@ def test_words_that_are_no_choice(saved):
     for workers in (-1, "four", True, 1.5):
         with pytest.raises(DataError, match="workers: expected 'auto', 'thread' or a number of processes"):
             load(folder, workers=workers)
-    with pytest.raises(DataError, match="target= goes with Parquet files"):
+    with pytest.raises(DataError, match="target= goes with a table"):
         load(folder, target="y")
     with pytest.raises(DataError, match=r"digits: stream= goes with a folder of images or of \.npy files"):
         load("digits", stream=True)
