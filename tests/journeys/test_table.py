@@ -43,7 +43,18 @@ def churn(folder: Path) -> Path:
 
 def test_from_end_to_end(netwright: Any, churn: Path) -> None:
     shown = netwright(
-        "fit", "churn.csv", "--target", "left", *SMALL[:-3], "--set", "network.hidden=[16]", "--out", "run"
+        "fit",
+        "churn.csv",
+        "--target",
+        "left",
+        "--epochs",
+        25,
+        "--batch",
+        32,
+        "--set",
+        "network.hidden=[16]",
+        "--out",
+        "run",
     )
     said = shown.stderr
     for line in (
@@ -202,8 +213,8 @@ GOOD = [[number % 9, number % 2] for number in range(40)]
         ("a,y\n1,0\n2,1\n", ("--set", "table.kinds={b: number}"), "no input column 'b'"),
         ("a,y\n1,0\n2,1\n", ("--set", "table.scaling=log"), "table.scaling should be"),
         ("a,y\n1,0\n2,1\n", ("--set", "table.separator=ab"), "table.separator"),
-        ("a,y\n" + "1,0.5\n2,1.5\n" * 30, ("--set", "decision.threshold=f1"), "goes with two classes"),
-        ("a,y\n" + "1,0.5\n2,1.5\n" * 30, ("--set", "data.sampling=balanced"), "goes with classes"),
+        ("a,y\n" + "".join(f"{n * n % 31},{n / 4}\n" for n in range(30)), ("--set", "decision.threshold=f1"), "goes with two classes"),
+        ("a,y\n" + "".join(f"{n * n % 31},{n / 4}\n" for n in range(30)), ("--set", "data.sampling=balanced"), "goes with classes"),
         ("a,y\n" + "1,0\n2,1\n" * 9, ("--set", "decision.threshold=1.5"), "between 0 and 1"),
         ("a,y\n" + "".join(f"{n * n % 31},{n % 2}\n" for n in range(30)), ("--network", "cnn"), "expects images"),
     ],

@@ -272,7 +272,10 @@ def _date_in_text(name: str, cells: Any, *, stray: float) -> Column | None:
     present = cells.drop_null()
     if not len(present) or not re.search(r"\d", present[0].as_py()):
         return None
+    few = present[:1000]
     for form in (day + time for day in _FORMATS for time in _TIMES):
+        if stray < 1 and not np.isfinite(_parsed(few, form)).any():
+            continue  # without a look at all of them
         read = _parsed(present, form)
         if len(read) - np.isfinite(read).sum() <= stray * len(read) and np.isfinite(read).any():
             return _dated(name, read, form)

@@ -506,7 +506,7 @@ def _hold_out(
     else:
         kept, held_out = stratified_split(ids, groups, count, seed)
         how += f", seed {seed}"
-    if not len(kept) or not len(held_out):
+    if not len(kept) or (not len(held_out) and (times is not None or fold is not None)):
         raise DataError(
             f"{found.name}: an impossible split: {part} would take {len(held_out):,} of {len(pool):,} examples"
         )

@@ -26,7 +26,6 @@ from netwright.data.columns import (
     numbers,
 )
 from netwright.data.delimited import GAPS, Sheet, is_table, near, read_sheet, some
-from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
 from netwright.data.source import Part, Source
 from netwright.data.target import Target, choose_target, in_sequence, read_target
@@ -420,9 +419,7 @@ def read_table(
         )
     for part, sheet in sheets.items():
         y = _as_targets(labels[part], found.classes, f"{name}, {part}")
-        hashed = content_hashes(
-            torch.from_numpy(_row_values(sheet, sheet.names if group is None else [group]))
-        )
+        hashed = _row_hashes(sheet, sheet.names if group is None else [group])
         times = None if time is None else _times(sheet, time)
         encoded = torch.from_numpy(encode(sheet, columns))
         found.parts[part] = Part(encoded, y, owned=True, hashed=hashed, times=times)
@@ -511,28 +508,37 @@ def _is_words(cells: Any) -> bool:
     return types.is_string(cells.type) or types.is_large_string(cells.type)
 
 
-def _row_values(sheet: Sheet, names: Sequence[str]) -> np.ndarray:
-    """Returns (N, names) int64 that are equal where the cells of these columns are.
+def _row_hashes(sheet: Sheet, names: Sequence[str]) -> np.ndarray:
+    """Returns (N,) uint64 that are equal where the cells of these columns are, and else differ but for one pair in 2^64.
 
     Rows are copies if they are alike in every column: in what is used of them they are often alike without being copies.
     """
-    import pyarrow
+    hashes = np.zeros(len(sheet), np.uint64)
+    for name in names:
+        # Multiply and fold, as splitmix64 mixes its state (Steele et al. 2014).
+        hashes = (hashes ^ _cell_values(sheet.column(name))) * np.uint64(0x9E3779B97F4A7C15)
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes ^= hashes >> np.uint64(27)
+    return hashes
 
-    out = np.empty((len(sheet), len(names)), np.int64)
-    for place, name in enumerate(names):
-        cells = sheet.column(name)
-        try:
-            coded = cells.dictionary_encode()
-        except pyarrow.ArrowException:  # lists and other nested cells
-            out[:, place] = 0
-            continue
-        digests = b"".join(
-            hashlib.blake2b(str(value).encode(errors="replace"), digest_size=8).digest()
-            for value in coded.dictionary.to_pylist()
-        )
-        values = np.append(np.frombuffer(digests, "<i8"), 0)
-        out[:, place] = values[coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
-    return out
+
+def _cell_values(cells: Any) -> np.ndarray:
+    """Returns (N,) uint64 that are equal where cells are; all 0 for lists and other nested cells."""
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_integer(cells.type) or types.is_floating(cells.type):
+        return numbers(cells).view(np.uint64)
+    try:
+        coded = cells.dictionary_encode()
+    except pyarrow.ArrowException:
+        return np.zeros(len(cells), np.uint64)
+    digests = b"".join(
+        hashlib.blake2b(str(value).encode(errors="replace"), digest_size=8).digest()
+        for value in coded.dictionary.to_pylist()
+    )
+    values = np.append(np.frombuffer(digests, "<u8"), np.uint64(0)).astype(np.uint64)
+    return values[coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
 
 
 def _inputs(sheet: Sheet, target: str, features: Sequence[str] | None) -> list[str]:
