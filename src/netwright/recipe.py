@@ -263,7 +263,11 @@ class Recipe(_Section):
         """
         wanted: dict[str, dict[str, Any]] = {}
         named = cls.defaults.get(source)
-        for key, value in (cls.kinds.get(kind_of(source) or "", {}) if named is None else named).items():
+        for key, value in (
+            cls.kinds.get(kind_of(source, given.get("data", {}).get("target")) or "", {})
+            if named is None
+            else named
+        ).items():
             section, entry = key.split(".")
             wanted.setdefault(section, {})[entry] = value
         if "network" in wanted and given.get("network"):

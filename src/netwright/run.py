@@ -347,7 +347,7 @@ def asked_of_table(recipe: Recipe) -> dict[str, Any]:
     from netwright.registry import option_names
 
     entries = recipe.table.model_dump(exclude_defaults=True)
-    if kind_of(str(recipe.data.source)) != "table":
+    if kind_of(str(recipe.data.source), recipe.data.target) != "table":
         return entries
     name = recipe.network.name
     takes = option_names(networks[name]) or [] if name in networks else []

@@ -9,8 +9,8 @@ from netwright.data.named import datasets
 from netwright.data.part_files import list_files
 
 
-def kind_of(source: str) -> str | None:
-    """Returns "table" for a file or a folder of tables; None for named sets and all else.
+def kind_of(source: str, target: str | None = None) -> str | None:
+    """Returns "table" for a file or a folder of tables, or a file with a column to predict; None for named sets and all else.
 
     >>> kind_of("people.csv"), kind_of("mnist")
     ('table', None)
@@ -18,6 +18,10 @@ def kind_of(source: str) -> str | None:
     if source in datasets:
         return None
     path = Path(source).expanduser()
-    if is_table(path) or (path.is_dir() and list_files(path, is_table)):
+    if (
+        is_table(path)
+        or (target is not None and path.is_file())
+        or (path.is_dir() and list_files(path, is_table))
+    ):
         return "table"
     return None
