@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from netwright.architectures.activations import activations
+from netwright.architectures.images import resnet, vit
 from netwright.architectures.options import check_dropout, check_switch
 from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
 from netwright.errors import NetworkError
@@ -189,7 +190,14 @@ def _residual(size: int, activation: str, batch_norm: bool) -> Residual:
 
 networks: Registry[Callable[..., nn.Module]] = Registry(
     "network",
-    {"mlp": mlp, "cnn": cnn, "table-resnet": table_resnet, "table-transformer": table_transformer},
+    {
+        "mlp": mlp,
+        "cnn": cnn,
+        "resnet": resnet,
+        "vit": vit,
+        "table-resnet": table_resnet,
+        "table-transformer": table_transformer,
+    },
 )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from netwright.errors import NetworkError
 
 
-def check_dropout(dropout: Any) -> None:
+def check_dropout(dropout: Any, option: str = "dropout") -> None:
     """Raises NetworkError unless this is a share from 0 up to, not including, 1."""
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise NetworkError(f"`dropout` expects a share from 0 up to, not including, 1; got {dropout!r}")
+        raise NetworkError(f"`{option}` expects a share from 0 up to, not including, 1; got {dropout!r}")
 
 
 def check_switch(value: Any, option: str) -> None:

@@ -91,7 +91,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width, heads, dropout=0.0):  # type: ignore[no-untyped-def]
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.width, self.heads, self.dropout = width, heads, dropout
         self.inward = nn.Linear(width, 3 * width)
         self.outward = nn.Linear(width, width)
 
