@@ -67,6 +67,11 @@ def script(run: Run) -> str:
             f"the data of {run.path} is a table, whose cells a script of torch and numpy cannot turn into numbers.\n"
             "netwright.load gives the same rows as tensors: data.train.prepared(slice(None))."
         )
+    if data.reading.kind in ("text", "corpus"):
+        raise NetwrightError(
+            f"the data of {run.path} is texts, whose reading and tokens cannot be written as a script of torch and numpy.\n"
+            "Save token ids as x.npy and y.npy in a folder, and fit that with a network of yours, to have it ejected."
+        )
     with torch.random.fork_rng(devices=[]):
         module = run.untrained_network()
     module.to(choose_device(recipe.train.device))

@@ -106,7 +106,7 @@ def fit(
 
     Args:
         network: a module of yours, `file.py:Name`, or a registered name with its options as further arguments;
-            None takes the one that goes with a named data set, else an mlp.
+            None takes the one that goes with a named data set or with texts, else an mlp.
         data: what `netwright.load` returned, or what it takes.
         out: the run's folder (default: a new one under `runs/`). resume: go on there if it was interrupted.
         examine: look for faults, in a trial of a few seconds before and while it trains. force: train even if
@@ -135,15 +135,21 @@ def fit(
         "train.device": device,
         **{f"network.{name}": value for name, value in network_options.items()},
     }
-    chosen = Recipe.build(recipe or {}, {key: value for key, value in named.items() if value is not None})
+    chosen = Recipe.build(
+        recipe or {},
+        {key: value for key, value in named.items() if value is not None},
+        kind=None if isinstance(network, nn.Module) else _kind_in_memory(data),
+    )
     if chosen.data.source == FROM_PYTHON:
         from netwright.data import Data, load
 
         if not isinstance(data, Data):
             entries = chosen.data.model_dump(exclude={"source", "batch"})
-            data = load(
-                data, seed=chosen.train.seed, table=chosen.table.model_dump(exclude_defaults=True), **entries
-            )
+            entries |= {
+                "table": chosen.table.model_dump(exclude_defaults=True),
+                "text": chosen.text.model_dump(),
+            }
+            data = load(data, seed=chosen.train.seed, **entries)
     return carry_out(
         chosen,
         module=network if isinstance(network, nn.Module) else None,
@@ -154,6 +160,12 @@ def fit(
         examine=examine,
         force=force,
     )
+
+
+def _kind_in_memory(data: Any) -> str | None:
+    """Says whether a loaded set is of texts, which want another network than an mlp."""
+    kind = getattr(getattr(data, "preparation", None), "kind", None)
+    return kind if kind in ("text", "corpus") else None
 
 
 def carry_out(

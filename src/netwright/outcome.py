@@ -70,7 +70,7 @@ def most_wrong(
     return [
         {
             "image": picture(data, data.test, index),
-            "text": None,
+            "text": text_of(data.test, index),
             "name": data.test.names[index] if data.test.names else f"test example {index}",
             "true": classes[int(targets[index])],
             "predicted": classes[int(predicted[index])],
@@ -78,6 +78,12 @@ def most_wrong(
         }
         for index in worst
     ]
+
+
+def text_of(part: Any, index: int) -> str | None:
+    """Returns a raw example where it is a text, else None."""
+    texts = getattr(part, "texts", None)
+    return None if texts is None else texts[index]
 
 
 def picture(data: Data, part: Any, index: int) -> np.ndarray | None:

@@ -91,6 +91,15 @@ class TableRecipe(_Section):
     gaps: list[str] | None = None
 
 
+class TextRecipe(_Section):
+    column: str | None = None
+    tokens: Literal["bpe", "words", "characters", "auto"] = "auto"
+    vocabulary: int | None = Field(None, ge=1)
+    length: int | None = Field(None, ge=1)
+    lowercase: bool | Literal["auto"] = "auto"
+    encoding: str | None = None
+
+
 class AugmentRecipe(_Section):
     flip: bool = False
     shift: int = Field(0, ge=0)
@@ -174,6 +183,7 @@ class Recipe(_Section):
 
     data: DataRecipe = DataRecipe()
     table: TableRecipe = TableRecipe()
+    text: TextRecipe = TextRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
@@ -223,7 +233,8 @@ class Recipe(_Section):
         },
     }
 
-    # What a kind of data wants otherwise (`netwright.data.kind_of`), whatever the set; entries of `network` go with its name.
+    # What a kind of data wants otherwise (`netwright.data.kind_of`), whatever the set; entries of `network`, `optimizer` and
+    # `schedule` go with the network's name.
     kinds: ClassVar[dict[str, dict[str, Any]]] = {
         "table": {
             "network.name": "mlp",
@@ -233,11 +244,30 @@ class Recipe(_Section):
             "train.epochs": 40,
             "early_stopping.patience": 8,
         },
+        "text": {
+            "network.name": "embedding-bag",
+            "optimizer.lr": 3e-3,
+            "data.batch": 32,
+            "train.epochs": 30,
+            "early_stopping.patience": 5,
+        },
+        "corpus": {
+            "network.name": "gpt",
+            "optimizer.name": "adamw",
+            "optimizer.lr": 2e-3,
+            "schedule.name": "one-cycle",
+            "data.batch": 32,
+            "data.validation": 0.05,
+            "data.test_share": 0.05,
+            "train.epochs": 5,
+        },
     }
 
     @classmethod
-    def build(cls, *layers: Mapping[str, Any]) -> Recipe:
+    def build(cls, *layers: Mapping[str, Any], kind: str | None = None) -> Recipe:
         """Returns the recipe of nested or dotted entries; a later layer overrides an earlier one.
+
+        `kind` of the data, where it is no path that shows it.
 
         Raises:
             RecipeError: a value that cannot be; UnknownNameError: an entry that is not known.
@@ -248,7 +278,7 @@ class Recipe(_Section):
                 section, entry = cls._locate(key)
                 merged.setdefault(section, {})[entry] = value
         source = merged.get("data", {}).get("source")
-        for section, entries in cls._wanted_by(str(source), merged).items():
+        for section, entries in cls._wanted_by(str(source), kind, merged).items():
             merged[section] = {**entries, **merged.get(section, {})}
         try:
             return cls(**merged)
@@ -256,25 +286,27 @@ class Recipe(_Section):
             raise _explained(error) from None
 
     @classmethod
-    def _wanted_by(cls, source: str, given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _wanted_by(
+        cls, source: str, kind: str | None, given: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         """Returns what a named data set, or a kind of data, wants, as far as it goes with what is given.
 
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
         named = cls.defaults.get(source)
-        for key, value in (
-            cls.kinds.get(kind_of(source, given.get("data", {}).get("target")) or "", {})
-            if named is None
-            else named
-        ).items():
+        if named is None and kind is None:
+            column, target = given.get("text", {}).get("column"), given.get("data", {}).get("target")
+            kind = kind_of(source, target=target, text_column=column)
+        for key, value in (cls.kinds.get(kind or "", {}) if named is None else named).items():
             section, entry = key.split(".")
             wanted.setdefault(section, {})[entry] = value
         if "network" in wanted and given.get("network"):
             if named is not None:
                 return {}
             if given["network"].get("name", wanted["network"]["name"]) != wanted["network"]["name"]:
-                wanted.pop("network")
+                for section in ("network", "optimizer", "schedule"):
+                    wanted.pop(section, None)
         for section in ("optimizer", "loss", "schedule"):
             name = given.get(section, {}).get("name")
             if name is not None and name != wanted.get(section, {}).get("name"):

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from netwright.data.kinds import kind_of
@@ -19,7 +18,7 @@ from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderE
 from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
 from netwright.training.distributed import ALONE, Processes, put_weights
-from netwright.training.evaluation import evaluation_mode, in_units, outputs_of
+from netwright.training.evaluation import evaluation_mode, in_units, outputs_of, token_scores
 from netwright.training.losses import match_targets, to_probabilities
 
 if TYPE_CHECKING:
@@ -135,7 +134,9 @@ class Run:
                 f"the data of {self.path} was a Python object, which the run cannot read again.\n"
                 "Give it: netwright.Run(path, data=...), or --data SOURCE at the command line."
             )
-        return load_data(self.recipe)
+        # A tokenizer is not trained again: another version of its library may come to another one.
+        kept = self.preparation if self.preparation.takes_text else None
+        return load_data(self.recipe, preparation=kept)
 
     @cached_property
     def network(self) -> nn.Module:
@@ -216,7 +217,8 @@ class Run:
                 target=asked.target,
                 features=asked.features,
                 table=asked_of_table(self.recipe),
-                classes=self.classes if self.preparation.kind == "table" else None,
+                text=self.recipe.text.model_dump(),
+                classes=self.classes if self.preparation.kind in ("table", "text") else None,
             )
         if data.classes != self.classes:
             raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
@@ -237,11 +239,12 @@ class Run:
 
         recipe = self.recipe.loss
         name = recipe.name
+        task = self.meaning["task"]
         if name == "auto":
-            name = "cross-entropy" if self.classes is not None else "mse"
+            name = "mse" if task == "regression" else "cross-entropy"
         return make_loss(
             name,
-            task="regression" if self.classes is None else "classification",
+            task=task,
             num_classes=self.meaning["num_outputs"],
             class_counts=self.meaning.get("class_counts"),
             class_weights=recipe.class_weights,
@@ -252,19 +255,23 @@ class Run:
     def predict(self, inputs: Any, *, batch: int = 256) -> list[dict[str, Any]]:
         """Returns one record an example for raw inputs: files, folders, or arrays as the data set has them.
 
-        `inputs`: a path, a list of paths, or an array or tensor of one example or of several `(N, ...)`.
+        `inputs`: a path, a list of paths, or an array or tensor of one example or of several `(N, ...)`. Where the
+        examples are texts, a str is one, a list of them are several, and files are given as `pathlib.Path`.
         Each record has `input`, `label` and `probabilities` {class: 0..1} for classes, or `value` for numbers,
         and `unlike_training` (None: not measured yet).
 
         Raises:
             DataError: an input that cannot be read or has another shape than the training data.
         """
-        if isinstance(inputs, str | os.PathLike):
+        # Where texts are the examples, only a Path is a file.
+        path: Any = os.PathLike if self.preparation.takes_text else str | os.PathLike
+        if isinstance(inputs, path):
             inputs = [inputs]
         if (
             isinstance(inputs, Sequence)
+            and not isinstance(inputs, str)
             and inputs
-            and all(isinstance(item, str | os.PathLike) for item in inputs)
+            and all(isinstance(item, path) for item in inputs)
         ):
             raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
         else:
@@ -276,7 +283,8 @@ class Run:
         examples = iter(raw)
         while chunk := list(islice(examples, batch)):
             with evaluation_mode(self.network):
-                outputs = self.network(self.preparation(torch.stack([example for _, example in chunk])))
+                raw_batch = self.preparation.together([example for _, example in chunk])
+                outputs = self.network(self.preparation(raw_batch))
             for (name, example), output in zip(chunk, outputs, strict=True):
                 remarks = self.preparation.remarks(example)
                 yield {
@@ -296,6 +304,34 @@ class Run:
             shares.unsqueeze(0).cpu().numpy(), None if self.decision is None else self.decision.rule
         )
         return {"label": self.classes[int(taken[0])], "probabilities": probabilities}
+
+    def write(
+        self,
+        prompt: str = "",
+        *,
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yields, piece by piece, what the language model of this run writes behind `prompt`: `length` tokens.
+
+        Args:
+            prompt: what stands before, of any length; without one the model begins as after the end of a line.
+            temperature: by which the logits are divided; 0 always takes the most probable token.
+            top_k: only the k most probable tokens may come. top_p: only the most probable that together have this
+                probability (Holtzman et al., arXiv:1904.09751). Both hold after the temperature.
+            seed: decides what is drawn. The same seed writes the same on the same machine.
+
+        Raises:
+            RecipeError: a setting that cannot be. DataError: the run is no language model.
+        """
+        from netwright.writing import written
+
+        return written(
+            self, prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
 
     def resume(self, *, quiet: bool = False) -> Run:
         """Goes on where the run was interrupted; a finished run is returned as it is."""
@@ -320,8 +356,8 @@ class Run:
         return content
 
 
-def load_data(recipe: Recipe) -> Data:
-    """Reads and splits the data that a recipe names."""
+def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data:
+    """Reads and splits the data that a recipe names; `preparation` is what prepares it, if that is known."""
     from netwright.data import load
 
     entries = recipe.data.model_dump(exclude={"source", "batch"})
@@ -329,10 +365,13 @@ def load_data(recipe: Recipe) -> Data:
         raise RecipeError(
             "the recipe names no data: give data.source, for example `data: {source: mnist}`, or a SOURCE."
         )
+    if preparation is not None:
+        entries["preparation"] = preparation
     return load(
         recipe.data.source,
         seed=recipe.train.seed,
         table=asked_of_table(recipe),
+        text=recipe.text.model_dump(),
         **entries,
     )
 
@@ -347,7 +386,8 @@ def asked_of_table(recipe: Recipe) -> dict[str, Any]:
     from netwright.registry import option_names
 
     entries = recipe.table.model_dump(exclude_defaults=True)
-    if kind_of(str(recipe.data.source), recipe.data.target) != "table":
+    kind = kind_of(str(recipe.data.source), target=recipe.data.target, text_column=recipe.text.column)
+    if kind != "table":
         return entries
     name = recipe.network.name
     takes = option_names(networks[name]) or [] if name in networks else []
@@ -386,13 +426,15 @@ def score(
     decision: Decision | None = None,
     precision: str = "32",
     processes: Processes = ALONE,
-) -> tuple[dict[str, Any], Tensor, Tensor]:
-    """Returns the scores on a part of the data, and what they were computed from, on the CPU.
+) -> tuple[dict[str, Any], Tensor | None, Tensor | None]:
+    """Returns the scores on a part of the data, and what they were computed from, on the CPU (None for a language model).
 
     That is, probabilities `(N, C)` (or the values themselves for numbers) and targets `(N, ...)`. Several `processes` compute a part of the outputs each.
     """
     from netwright.metrics import classification_scores, regression_scores
 
+    if getattr(part, "every_token", False):
+        return token_scores(network, part, loss, precision=precision), None, None
     outputs, targets = (
         tensor.cpu() for tensor in outputs_of(network, part, precision=precision, processes=processes)
     )

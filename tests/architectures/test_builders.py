@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.architectures import activations, count_parameters, networks
+from netwright.architectures import activations, count_parameters
 from netwright.architectures.builders import Residual, cnn, mlp
 from netwright.errors import NetworkError, UnknownNameError
 
@@ -146,7 +146,7 @@ def test_a_mirrored_cnn_answers_a_mirror_image_alike():
 
 
 def test_all_layers_are_pytorchs_own():
-    for builder in (networks["mlp"], networks["cnn"]):
+    for builder in (mlp, cnn):
         assert {type(layer).__module__.split(".")[0] for layer in builder((1, 8, 8), 10).modules()} == {
             "torch"
         }

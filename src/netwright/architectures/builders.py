@@ -13,6 +13,7 @@ from netwright.architectures.activations import activations
 from netwright.architectures.images import resnet, vit
 from netwright.architectures.options import check_dropout, check_switch
 from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
+from netwright.architectures.text import embedding_bag, gpt, gru, lstm, text_cnn, transformer
 from netwright.errors import NetworkError
 from netwright.registry import Registry
 
@@ -197,6 +198,12 @@ networks: Registry[Callable[..., nn.Module]] = Registry(
         "vit": vit,
         "table-resnet": table_resnet,
         "table-transformer": table_transformer,
+        "embedding-bag": embedding_bag,
+        "gpt": gpt,
+        "lstm": lstm,
+        "gru": gru,
+        "text-cnn": text_cnn,
+        "transformer": transformer,
     },
 )
 

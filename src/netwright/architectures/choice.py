@@ -99,6 +99,8 @@ def _constructed(
     registered: bool,
 ) -> nn.Module:
     names = option_names(builder)
+    if registered and names is not None:
+        _check_takes_tokens(names, called, facts)
     taken = {key: value for key, value in shapes.items() if (registered if names is None else key in names)}
     missing = [key for key, value in taken.items() if value is None and _is_required(builder, key)]
     if missing:
@@ -123,6 +125,21 @@ def _constructed(
     if not isinstance(built, nn.Module):
         raise NetworkError(f"{called} should make an nn.Module; it made {_what(built)}")
     return built
+
+
+def _check_takes_tokens(names: Sequence[str], called: str, facts: Mapping[str, Any]) -> None:
+    """Raises NetworkError where texts or a corpus meet a network that does not ask for what is known of them."""
+    corpus = "every_token" in facts
+    needed = "every_token" if corpus else "vocabulary"
+    if needed not in facts or needed in names:
+        return
+    fitting = [name for name, entry in networks.items() if needed in (option_names(entry) or ())]
+    if corpus:
+        said = f"network {called!r} does not predict each next token, as a corpus wants it"
+    else:
+        fitting.remove("gpt")  # it asks for the vocabulary too, but predicts tokens and nothing else
+        said = f"network {called!r} takes numbers, and this data is texts, as token ids (N, L) int64"
+    raise NetworkError(f"{said}.\nUse one of {', '.join(fitting)}, or a network of yours.")
 
 
 def _check_complete(builder: Callable[..., Any], called: str, arguments: Mapping[str, Any]) -> None:

@@ -26,7 +26,8 @@ def try_on_example(
     """Returns what the network gives for one prepared example, (1, num_outputs) float, or says what is wrong.
 
     `example` is (1, ...), a batch of one, and is moved to the network's device. With `single_logit`, for two
-    classes and a loss such as bce-with-logits, (1, 1) and (1,) are also right. The network runs in eval mode and
+    classes and a loss such as bce-with-logits, (1, 1) and (1,) are also right. Of a language model (task "language") the
+    example is (1, L) and (1, num_outputs, L) is right. The network runs in eval mode and
     without gradients; its mode, its buffers, and every random generator are afterwards as they were. Raises
     NetworkError if forward fails (with the line of the person's own code) or gives something else.
 
@@ -41,7 +42,10 @@ def try_on_example(
             outputs = network(example.to(place))
     except Exception as error:
         raise _forward_failed(example, error) from error
-    _check(outputs, num_outputs, task=task, single_logit=single_logit)
+    if task == "language":
+        _check_tokens(outputs, num_outputs, example.shape[1])
+    else:
+        _check(outputs, num_outputs, task=task, single_logit=single_logit)
     return outputs
 
 
@@ -74,6 +78,16 @@ def _check(outputs: Any, num_outputs: int, *, task: str, single_logit: bool) -> 
     raise NetworkError(
         f"the network gives {shape} for one example, but (1, {num_outputs}) is needed: {meaning}.\n{advice}"
     )
+
+
+def _check_tokens(outputs: Any, vocabulary: int, length: int) -> None:
+    wanted = (1, vocabulary, length)
+    came = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+    if came != wanted or not outputs.is_floating_point():
+        raise NetworkError(
+            f"the network gives {came} for one window of {length} tokens, but {wanted} is needed: for each of its tokens a "
+            f"logit for each of {vocabulary} that may follow.\nReturn `logits.transpose(1, 2)` from `forward`."
+        )
 
 
 def _forward_failed(example: Tensor, error: Exception) -> NetworkError:

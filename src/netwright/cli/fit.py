@@ -27,6 +27,9 @@ def fit(
     target: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column of a table to predict.")
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of a table that holds texts.")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.py:NAME", help="mlp, cnn, or a class of yours.")
     ] = None,
@@ -97,6 +100,7 @@ def fit(
             layers.append({"data.source": source})
         flags = {
             "data.target": target,
+            "text.column": text,
             "network.name": network,
             "optimizer.name": optimizer,
             "loss.name": loss,

@@ -37,7 +37,7 @@ def predict(
     records: list[dict[str, Any]] = []
     files = [name for name in inputs if name != "-"]
     if files:
-        records += opened.predict(files)
+        records += opened.predict([Path(name) for name in files])
     if "-" in inputs:
         records += opened.predict(read_rows(_standard_input()))
     if out is not None:
@@ -99,7 +99,11 @@ def as_csv(records: list[dict[str, Any]]) -> str:
 def in_words(record: dict[str, Any]) -> str:
     """Returns one line: the input, the label and how probable it is, and the runner-up."""
     if "value" in record:
-        return f"{record['input']}  {record['value']}"
+        return f"{record['input']}  {record['value']}{_remarks(record)}"
     ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])[:2]
     shown = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-    return f"{record['input']}  {record['label']}  ({shown})"
+    return f"{record['input']}  {record['label']}  ({shown}){_remarks(record)}"
+
+
+def _remarks(record: dict[str, Any]) -> str:
+    return "".join(f"  {remark}" for remark in record.get("remarks", ()))

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netwright.data.corpus import is_corpus
 from netwright.data.delimited import is_table
 from netwright.data.named import datasets
 from netwright.data.part_files import list_files
+from netwright.data.text_files import text_unit
 
 
-def kind_of(source: str, target: str | None = None) -> str | None:
-    """Returns "table" for a file or a folder of tables, or a file with a column to predict; None for named sets and all else.
+def kind_of(source: str, *, target: str | None = None, text_column: str | None = None) -> str | None:
+    """Returns "table" for a file or a folder of tables, or a file with a column to predict; "text" for texts with targets, "corpus" for
+    a file of text; None for named sets and all else.
 
-    >>> kind_of("people.csv"), kind_of("mnist")
-    ('table', None)
+    `text_column`: that of a table which holds texts.
+
+    >>> kind_of("people.csv"), kind_of("people.csv", text_column="letter"), kind_of("mnist")
+    ('table', 'text', None)
     """
     if source in datasets:
         return None
+    if text_column is not None:
+        return "text"
     path = Path(source).expanduser()
     if (
         is_table(path)
@@ -24,4 +31,6 @@ def kind_of(source: str, target: str | None = None) -> str | None:
         or (path.is_dir() and list_files(path, is_table))
     ):
         return "table"
-    return None
+    if is_corpus(path):
+        return "corpus"
+    return "text" if path.is_dir() and text_unit(path) is not None else None

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from netwright.data import arrays, labels, named
 from netwright.data.ahead import Workers
+from netwright.data.corpus import CorpusSplit, is_corpus, load_corpus
 from netwright.data.delimited import is_table
 from netwright.data.memory import Stream, choose_stream
 from netwright.data.parquet import is_parquet
@@ -33,12 +34,14 @@ from netwright.data.statistics import (
 )
 from netwright.data.stream import StreamSplit
 from netwright.data.survey import blocks
+from netwright.data.text import TextOptions
+from netwright.data.text_parts import TextPart, is_texts, prepare_texts, texts_of
 from netwright.data.torch_dataset import read_dataset, sample
 from netwright.errors import DataError, UnknownNameError, unknown_name
 
 TAKES = (
-    "load takes a registered name, a folder of images (one sub-folder a class) or of arrays (x.npy, y.npy), an .npz "
-    "file, a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
+    "load takes a registered name, a folder of images or texts (one sub-folder a class) or of arrays (x.npy, y.npy), an .npz "
+    "file, a text (.txt), a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
 )
 Numbers = float | Sequence[float]
 
@@ -61,6 +64,7 @@ def load(
     classes: Sequence[str] | None = None,
     target: str | None = None,
     features: Sequence[str] | None = None,
+    text: str | Mapping[str, Any] | TextOptions | None = None,
     sampling: Literal["uniform", "balanced"] = "uniform",
     fold: Sequence[int] | None = None,
     group: str | None = None,
@@ -74,7 +78,7 @@ def load(
 
     `source` is a registered name, a path (folder of images or of .npy files, .npz, a table: CSV, TSV, Parquet), a torch Dataset,
     inputs with `targets`, a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
-    features or (N, H, W), (N, C, H, W), (N, H, W, C) images; integer, boolean or string targets (N,) are
+    features, (N, H, W), (N, C, H, W), (N, H, W, C) images, or a list of N texts (str); integer, boolean or string targets (N,) are
     classes, float targets (N,) or (N, D) are predicted as numbers.
 
     A set's own test and validation parts are used as they are; `test` gives one (a pair or a Dataset), and so
@@ -87,7 +91,8 @@ def load(
     the division), "none", or a Preparation to use as it is. Images of a folder get `size` (a side, or height
     and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
     integer labels. `target` names the column of a table to predict, `features` those to use; `table` has the entries of
-    `netwright.data.table.TableOptions`.
+    `netwright.data.table.TableOptions`. `text` is the column of a table that holds texts, or a dictionary of how texts are read
+    and cut (`netwright.data.text.TextOptions`).
 
     `fold` (number, count): the test part is fold `number`, from 1, of `count` that the training part is cut into, stratified by
     class; a test part of the set's own is left alone. `group` and `time` name columns of a table: rows of one group stay in one
@@ -106,6 +111,28 @@ def load(
     'digits: 1,438 to train, 0 to validate, 359 to test'
     """
     check_mode(preparation, mean, std)
+    texts = TextOptions.build(text)
+    if (
+        isinstance(source, (str, os.PathLike))
+        and is_corpus(Path(source).expanduser())
+        and texts.column is None
+        and target is None
+    ):
+        return _load_corpus(
+            source,
+            texts,
+            targets=targets,
+            test=test,
+            validation=validation,
+            test_share=test_share,
+            seed=seed,
+            limit=limit,
+            overfit=overfit,
+            preparation=preparation,
+            sampling=sampling,
+            unused=(features, size, mean, std, classes, fold, group, time),
+            name=name,
+        )
     found = read_source(
         source,
         targets,
@@ -115,6 +142,7 @@ def load(
         classes=classes,
         target=target,
         features=features,
+        text=texts,
         stream=stream,
         table=table or {},
         group=group,
@@ -146,7 +174,7 @@ def load(
     steps += shorten(found, limit=limit, overfit=overfit, seed=seed)
     for part in found.parts:
         _note_absent(found, part)
-    prepare = make_preparation(found, preparation, mean, std)
+    prepare = make_preparation(found, preparation, mean, std, texts=texts)
     found.parts = {
         part: _with_targets(held, prepare.to_learn(held.targets)) for part, held in found.parts.items()
     }
@@ -161,6 +189,28 @@ def load(
     return Data(found.name, train, held, tested, found.classes, prepare, notes, reading, found.rows)
 
 
+def _load_corpus(
+    source: str | os.PathLike[str],
+    texts: TextOptions,
+    *,
+    targets: Any,
+    test: Any,
+    preparation: str | Preparation,
+    sampling: str,
+    unused: tuple[Any, ...],
+    **options: Any,
+) -> Data:
+    """Returns a file of text as what a language model learns; refuses what goes with other data."""
+    other = preparation in ("scale", "none") or sampling != "uniform"
+    if other or any(entry is not None for entry in (targets, test, *unused)):
+        raise DataError(
+            f"{source}: a file of plain text is learned by a language model, which takes no classes and no columns.\n"
+            "A table of texts is told by --text COLUMN; texts of classes are a folder with a file or sub-folder for each."
+        )
+    like = preparation if isinstance(preparation, Preparation) else None
+    return load_corpus(Path(source).expanduser(), texts, like=like, **options)
+
+
 def read_source(source: Any, targets: Any, **options: Any) -> Source:
     """Returns what any source that `load` takes holds; raises DataError for what it does not take."""
     if isinstance(source, Source):
@@ -170,6 +220,10 @@ def read_source(source: Any, targets: Any, **options: Any) -> Source:
             raise DataError(f"{source}: targets= goes with arrays; a name or path brings its own")
         return _read_named(source, options)
     classes = options["classes"]
+    if options["text"].column is not None:
+        raise DataError(
+            f"text= names a column of a table, came {_kind(source)}; give the texts themselves as inputs"
+        )
     if options["size"] is not None:
         raise DataError(
             f"size= goes with a folder of images, came {_kind(source)}; resize arrays before loading"
@@ -201,14 +255,26 @@ def _kind(source: Any) -> str:
 
 def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Source:
     if isinstance(source, str) and source in named.datasets:
+        if options["text"].column is not None:
+            raise DataError(f"{source}: text= names a column of a table, and this set has none")
         entry = named.datasets[source]()
         found = read_source(entry, None, **options)
         found.name = source
         return found
     path = Path(source).expanduser()
+    if options["text"].column is not None:
+        from netwright.data.text_table import read_text_table
+
+        _check_unused(path, options, "size", "features")
+        return read_text_table(
+            path,
+            options["text"],
+            **{key: options[key] for key in ("table", "target", "classes", "unreadable")},
+        )
     if path.is_dir():
         from netwright.data.folder import read_folder
         from netwright.data.mapped import is_arrays_folder
+        from netwright.data.text_files import read_text_folder, text_unit
 
         if is_arrays_folder(path):
             _check_unused(path, options, "size", "target", "features", "table", "group", "time")
@@ -216,6 +282,10 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
         if is_parquet(path) or list_files(path, is_table):
             return _read_table(path, options)
         _check_unused(path, options, "target", "features", "table", "group", "time")
+        unit = text_unit(path)
+        if unit is not None:
+            _check_unused(path, options, "size")
+            return read_text_folder(path, unit, options["text"], unreadable=options["unreadable"])
         return read_folder(
             path,
             size=options["size"],
@@ -348,9 +418,13 @@ def _read_part(
         if classes is None and targets.dtype.kind != "f":
             classes = named_classes
     elif isinstance(given, (tuple, list)) and len(given) == 2:
-        inputs, image, owned, notes = arrays.read_inputs(given[0], where=f"{where} inputs")
         targets = labels.read_targets(given[1], where=f"{where} targets")
-        held = Part(inputs, torch.zeros(len(inputs)), owned=owned)
+        if is_texts(given[0]):
+            held, image, notes = texts_of(given[0], where=f"{where} inputs"), False, []
+            found.entries["unit"] = "line"
+        else:
+            inputs, image, owned, notes = arrays.read_inputs(given[0], where=f"{where} inputs")
+            held = Part(inputs, torch.zeros(len(inputs)), owned=owned)
     else:
         count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
         raise DataError(
@@ -403,7 +477,7 @@ def _check_alike(found: Source) -> None:
         if isinstance(part, Part)
         else (tuple(part.reader.shape), part.reader.dtype)
         for name, part in found.parts.items()
-        if not isinstance(part, DatasetPart)
+        if not isinstance(part, (DatasetPart, TextPart))
     }
     if len(set(shapes.values())) > 1:
         shown = "; ".join(
@@ -624,10 +698,12 @@ def check_mode(preparation: Any, mean: Numbers | None, std: Numbers | None) -> N
 
 
 def make_preparation(
-    found: Source, mode: str | Preparation, mean: Numbers | None, std: Numbers | None
+    found: Source, mode: str | Preparation, mean: Numbers | None, std: Numbers | None, *, texts: TextOptions
 ) -> Preparation:
     """Returns what prepares this source, from statistics of its training part alone."""
     train = found.parts["train"]
+    if isinstance(train, TextPart):
+        return _prepare_texts(found, mode, mean, std, texts)
     first = _first(train)
     shape = tuple(first.shape[1:])
     if isinstance(mode, Preparation):
@@ -648,6 +724,27 @@ def make_preparation(
     if found.image:
         return ImagePreparation(shape, highest=highest, **numbers)
     return FeaturePreparation(shape, **numbers)
+
+
+def _prepare_texts(
+    found: Source, mode: str | Preparation, mean: Numbers | None, std: Numbers | None, texts: TextOptions
+) -> Preparation:
+    """Returns the preparation of texts, and gives their parts the ids."""
+    if (
+        mean is not None
+        or std is not None
+        or (mode not in ("standard",) and not isinstance(mode, Preparation))
+    ):
+        raise DataError(
+            f"{found.name}: preparation=, mean= and std= go with numbers; texts are cut into tokens (text=)"
+        )
+    texts = TextOptions.build(found.entries.get("text", texts))
+    parts = {name: part for name, part in found.parts.items() if isinstance(part, TextPart)}
+    like = mode if isinstance(mode, Preparation) else None
+    preparation, held, notes = prepare_texts(parts, texts, unit=found.entries["unit"], like=like)
+    found.parts |= held
+    found.notes += notes
+    return preparation
 
 
 def _standard(
@@ -690,6 +787,7 @@ def _measure(found: Source, scale: float) -> tuple[Tensor, Tensor, Tensor]:
             return statistics_of_sums(train.survey.sums[:, train.rows].sum(1), count=pixels, scale=scale)
         parts = blocks(train.reader, train.rows, size=rows_in_chunk(elements))
         return statistics_of_chunks(block for _, block in parts)
+    assert not isinstance(train, TextPart)
     inputs = train.inputs if isinstance(train, Part) else sample(train.dataset, len(train))
     if not isinstance(train, Part):
         found.notes.append(
@@ -702,6 +800,7 @@ def _measure(found: Source, scale: float) -> tuple[Tensor, Tensor, Tensor]:
 
 def _first(part: AnyPart) -> Tensor:
     """Returns the first example, raw, (1, *shape)."""
+    assert not isinstance(part, TextPart)
     if isinstance(part, Part):
         return part.inputs[:1]
     return part.reader.read(part.rows[:1]) if isinstance(part, StreamPart) else sample(part.dataset, 1)
@@ -709,7 +808,7 @@ def _first(part: AnyPart) -> Tensor:
 
 def _check_streams(found: Source, stream: Stream, workers: Workers | Literal["auto"]) -> None:
     train = found.parts["train"]
-    if stream is True and isinstance(train, Part):
+    if stream is True and isinstance(train, (Part, TextPart)):
         raise DataError(
             f"{found.name}: stream= goes with a folder of images or of .npy files, and with Parquet; this set is held in "
             "memory.\nSave its arrays as x.npy and y.npy in a folder, or give a Dataset whose items do not fit in memory."
@@ -742,7 +841,7 @@ def read_by(split: AnySplit, workers: Workers | Literal["auto"]) -> AnySplit:
     )
     if not valid:
         raise DataError(f"workers: expected 'auto', 'thread' or a number of processes, came {workers!r}")
-    if isinstance(split, Split) or workers == "auto":
+    if isinstance(split, (Split, CorpusSplit)) or workers == "auto":
         return split
     if isinstance(split, StreamSplit):
         return replace(split, workers=workers if split.reader.by_processes or workers == 0 else "thread")

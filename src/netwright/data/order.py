@@ -49,6 +49,28 @@ def balanced_order(targets: torch.Tensor, *, seed: int, epoch: int) -> torch.Ten
     return order[torch.randperm(len(order), generator=generator)]
 
 
+# `eject` prints this function with inspect.getsource: it may name nothing but torch and epoch_order.
+def order_by_length(
+    order: torch.Tensor, lengths: torch.Tensor, batch: int, *, seed: int, epoch: int
+) -> torch.Tensor:
+    """Returns the same (N,) int64 order of an epoch, so that its batches hold examples of like length: a pure function.
+
+    `lengths` (N,) of the examples that `order` names. The order is sorted by length within pools of 50 batches; then the batches
+    change places. What is left for a smaller last batch stays where it was, at the end.
+
+    >>> order = order_by_length(torch.arange(5), torch.tensor([1, 9, 2, 8, 1]), 2, seed=0, epoch=0)
+    >>> sorted(sorted(batch.tolist()) for batch in order.split(2)), len(order)
+    ([[0, 2], [1, 3], [4]], 5)
+    """
+    full = len(order) // batch * batch
+    pools = order[:full].split(50 * batch)
+    like = [pool[lengths[pool].argsort(stable=True)] for pool in pools]
+    batches = torch.cat([*like, order[:0]]).view(-1, batch)
+    # Another seed than that of the permutation, so that the two have nothing to do with each other.
+    places = epoch_order(len(batches), seed=seed + 500_009, epoch=epoch)
+    return torch.cat([batches[places].view(-1), order[full:]])
+
+
 def share_of(count: int, share: tuple[int, int]) -> slice:
     """Returns the rows of `count` that are process `rank`'s of `world`, for a share (rank, world).
 

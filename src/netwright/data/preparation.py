@@ -21,6 +21,8 @@ KINDS = {
     "image": "netwright.data.preparation:ImagePreparation",
     "features": "netwright.data.preparation:FeaturePreparation",
     "table": "netwright.data.table:TablePreparation",
+    "text": "netwright.data.text:TextPreparation",
+    "corpus": "netwright.data.corpus:CorpusPreparation",
 }
 
 
@@ -31,6 +33,8 @@ class Preparation(nn.Module):
     """
 
     kind: ClassVar[str]
+    # Whether a string is an example by itself; elsewhere it names a file.
+    takes_text: ClassVar[bool] = False
     mean: Tensor
     std: Tensor
 
@@ -166,6 +170,10 @@ class Preparation(nn.Module):
 
         for file in find_inputs(paths):
             yield str(file), self.read(file)
+
+    def together(self, examples: Sequence[Tensor]) -> Tensor:
+        """Returns what `read` gave for several examples as one raw batch."""
+        return torch.stack(list(examples))
 
     def read_many(self, inputs: Any) -> Iterator[Tensor]:
         """Yields the raw tensor of each example in an array, tensor or (nested) list of one example or several.

@@ -13,19 +13,20 @@ from torch import Tensor
 
 from netwright.data.ahead import Workers
 from netwright.data.augmentation import Augmentation
+from netwright.data.corpus import CorpusSplit
 from netwright.data.generators import kept_generators
 from netwright.data.preparation import Preparation
 from netwright.data.split import DatasetSplit, Split
 from netwright.data.stream import StreamSplit
 
-AnySplit = Split | DatasetSplit | StreamSplit
+AnySplit = Split | DatasetSplit | StreamSplit | CorpusSplit
 
 
 @dataclass(frozen=True)
 class Reading:
     """How a set was read: enough to read the same examples again into the same order.
 
-    `kind` is digits, idx, folder, npz, arrays, parquet or python; `paths` are files in the order read, or the one folder;
+    `kind` is digits, idx, folder, npz, arrays, parquet, text or python; `paths` are files in the order read, or the one folder;
     `options` has what was in effect: `seed`, `classes`, `shape` and `highest` of the raw examples, and
     `steps`, the cuts in order, each {"from", "into", "size"}: stratified_split(targets, groups, size, seed)
     of `from` holds out `into`, grouped by content_hashes; {"limit": part, "size"}: the part becomes what is
@@ -61,7 +62,9 @@ class Data:
 
     @property
     def task(self) -> str:
-        """`classification` or `regression`."""
+        """`classification`, `regression`, or `language` where each token is predicted from those before it."""
+        if "every_token" in self.preparation.facts:
+            return "language"
         return "regression" if self.classes is None else "classification"
 
     @property
@@ -74,6 +77,8 @@ class Data:
         """How many numbers a network must put out for an example: one a class, or one a target."""
         if self.classes is not None:
             return len(self.classes)
+        if self.task == "language":
+            return int(self.preparation.facts["vocabulary"])
         return math.prod(self.train.targets.shape[1:])
 
     @property
@@ -107,6 +112,7 @@ class Data:
         if not augmentation:
             return self
         augmentation.check_shape(self.input_shape, name=self.name)
+        assert not isinstance(self.train, CorpusSplit)  # whose windows have no shape of images
         notes = (*self.notes, f"training images are {augmentation.describe()}, anew in every epoch")
         return replace(self, train=replace(self.train, augmentation=augmentation), notes=notes)
 
@@ -130,13 +136,15 @@ class Data:
         shape = " x ".join(map(str, self.input_shape))
         lines = [
             f"{self.name}: {len(self.train):,} to train, {len(self.validation):,} to validate, "
-            f"{len(self.test):,} to test",
+            f"{len(self.test):,} to test{', in windows' if self.task == 'language' else ''}",
             self._outputs(),
             f"input {shape}{self.preparation.describe()}",
         ]
         return "\n".join(lines)
 
     def _outputs(self) -> str:
+        if self.task == "language":
+            return "the next token to predict"
         if self.classes is None:
             count = self.num_outputs
             return f"{count} number{'s' if count > 1 else ''} to predict"

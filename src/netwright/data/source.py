@@ -15,6 +15,7 @@ from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
 from netwright.data.split import DatasetSplit, Split
 from netwright.data.stream import Reader, StreamSplit
+from netwright.data.text_parts import TextPart
 
 if TYPE_CHECKING:
     from netwright.data.survey import Survey
@@ -130,7 +131,7 @@ class StreamPart:
         return StreamSplit(self.reader, self.rows, self.targets, preparation, self.names)
 
 
-AnyPart = Part | DatasetPart | StreamPart
+AnyPart = Part | DatasetPart | StreamPart | TextPart
 
 
 @dataclass

@@ -38,7 +38,7 @@ class Report(TypedDict, total=False):
     title: Required[str]
     """What the run is called: `digits · mlp`."""
     task: Required[str]
-    """`classification` or `regression`."""
+    """`classification`, `regression` or `language`."""
     network: str
     """The structure of the network, many lines."""
     parameters: int
@@ -175,6 +175,9 @@ def _headline(report: Report) -> dict[str, str] | None:
     test = report.get("test")
     if not test:
         return None
+    if "bits_per_character" in test:
+        value = f"{test['bits_per_character']:.4f}"
+        return {"name": "Bits per character on the test part", "value": value, "interval": ""}
     shares = "accuracy" in test
     between = figures.interval(test.get("interval"), shares=shares)
     return {
@@ -189,7 +192,12 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     test, history = report.get("test") or {}, report.get("history") or []
     facts = [
         (name, figures.loss(test[key]))
-        for name, key in (("Test loss", "loss"), ("Mean absolute error", "mae"), ("R²", "r2"))
+        for name, key in (
+            ("Test loss", "loss"),
+            ("Perplexity a token", "perplexity"),
+            ("Mean absolute error", "mae"),
+            ("R²", "r2"),
+        )
         if test.get(key) is not None
     ]
     examples = _examples(report)
@@ -231,7 +239,11 @@ def _learning(report: Report) -> list[dict[str, Any]]:
     at = np.array([step["step"] for step in steps], dtype=float) / (per_epoch or 1)
     epochs = [float(record["epoch"]) for record in history]
     made = [_loss_chart(history, epochs, steps, at, across)]
-    for key, name in (("accuracy", "Validation accuracy"), ("rmse", "Validation RMSE")):
+    for key, name in (
+        ("accuracy", "Validation accuracy"),
+        ("rmse", "Validation RMSE"),
+        ("bits_per_character", "Validation bits per character"),
+    ):
         if any(record.get(key) is not None for record in history):
             made.append(_score_chart(history, epochs, key=key, name=name))
     made.append(_rate_chart(history, epochs, steps, at, across))
@@ -351,6 +363,8 @@ def _epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ("validation_loss", "validation loss", figures.loss),
         ("accuracy", "accuracy", figures.percent),
         ("rmse", "RMSE", figures.loss),
+        ("perplexity", "perplexity", figures.loss),
+        ("bits_per_character", "bits per character", figures.loss),
         ("lr", "learning rate", lambda value: f"{value:.3g}"),
         ("seconds", "time", figures.duration),
     ]

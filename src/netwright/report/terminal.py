@@ -149,6 +149,8 @@ def _epoch_text(record: Mapping[str, Any]) -> rich.text.Text:
         ("val", "validation_loss", lambda value: f"{figures.loss(value):>6}"),
         ("accuracy", "accuracy", lambda value: f"{figures.percent(value).replace(' ', ''):>7}"),
         ("rmse", "rmse", lambda value: f"{figures.loss(value):>6}"),
+        ("perplexity", "perplexity", lambda value: f"{figures.loss(value):>6}"),
+        ("bits/character", "bits_per_character", lambda value: f"{value:.4f}"),
         ("lr", "lr", lambda value: f"{figures.exponent(value):>6}"),
     ]
     for label, key, shown in parts:
@@ -237,6 +239,8 @@ def _headline(result: Mapping[str, Any]) -> rich.text.Text:
 
 
 def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
+    if "bits_per_character" in test:
+        return _of_language(test)
     shares = "accuracy" in test
     name = "accuracy" if shares else "rmse"
     value = figures.percent(test["accuracy"]) if shares else figures.loss(test["rmse"])
@@ -251,6 +255,13 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
     if examples is not None:
         text.append(f"\n  tested on {examples:,} examples", "dim")
     return text
+
+
+def _of_language(test: Mapping[str, Any]) -> rich.text.Text:
+    text = _text("  bits per character  ").append(f"{test['bits_per_character']:.4f}", "bold green")
+    text.append(f"\n  perplexity          {figures.loss(test['perplexity'])} a token")
+    text.append(f"\n  next token right    {figures.percent(test['accuracy'])}")
+    return text.append(f"\n  loss                {figures.loss(test['loss'])}")
 
 
 def _two_classes(scores: Mapping[str, Any] | None) -> rich.text.Text:
@@ -324,6 +335,8 @@ def _next(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("report", figures.printable(result["report"])))
     if result.get("interrupted"):
         rows.append(("next", f"netwright resume {quoted}"))
+    elif "bits_per_character" in (result.get("test") or {}):
+        rows.append(("next", f"netwright write {quoted} --prompt TEXT"))
     elif result.get("tested"):
         rows.append(("next", f"netwright predict {quoted} FILE"))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -60,18 +61,21 @@ def outputs_of(
     network: nn.Module,
     data: Batches | Iterable[Any],
     *,
-    batch: int = EVALUATION_BATCH,
+    batch: int | None = None,
     precision: str = "32",
     processes: Processes = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Returns the outputs and targets of all examples, in their order, on the network's device.
 
     Outputs `(N, ...) float32`, targets `(N, ...)` as the data has them. Several processes compute a contiguous
-    part each, and all of them get the whole; a loader of the user's own each of them reads to its end.
+    part each, and all of them get the whole; a loader of the user's own each of them reads to its end. `batch` None: as
+    many at once as the data says (`evaluation_batch`), else EVALUATION_BATCH.
     """
     from netwright.training.precision import autocast, device_of
 
     device = device_of(network)
+    if batch is None:
+        batch = int(getattr(data, "evaluation_batch", EVALUATION_BATCH))
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
     with evaluation_mode(network), autocast(precision, device):
@@ -106,7 +110,7 @@ def evaluate(
     data: Batches | Iterable[Any],
     loss: nn.Module,
     *,
-    batch: int = EVALUATION_BATCH,
+    batch: int | None = None,
     precision: str = "32",
     processes: Processes = ALONE,
 ) -> dict[str, float]:
@@ -115,6 +119,8 @@ def evaluate(
     The loss is taken once over all outputs, so that a smaller last batch or class weights do not tilt it. It is that of
     the numbers as they are learned, the RMSE that of the data's own unit.
     """
+    if getattr(data, "every_token", False):
+        return token_scores(network, data, loss, precision=precision)
     outputs, targets = outputs_of(network, data, batch=batch, precision=precision, processes=processes)
     with torch.no_grad():
         value = loss(outputs, match_targets(targets, loss, outputs))
@@ -135,3 +141,37 @@ def in_units(data: Any, values: Tensor) -> Tensor:
         if preparation is None or not hasattr(preparation, "in_units")
         else preparation.in_units(values)
     )
+
+
+def token_scores(
+    network: nn.Module, data: Any, loss: nn.Module, *, precision: str = "32"
+) -> dict[str, float]:
+    """Returns `loss`, `perplexity`, `bits_per_character` and `accuracy` of a language model over all tokens of `data`.
+
+    Outputs (N, V, L) logits, targets (N, L). Perplexity is e to the mean negative log-likelihood of a token; bits per character
+    are those of all tokens together over the characters that they stand for, so that they can be compared between tokens of
+    different kinds. Added up batch by batch, because the outputs for a whole text would not fit in memory. Several processes
+    compute all of it each.
+    """
+    from netwright.training.precision import autocast, device_of
+
+    device = device_of(network)
+    sums = torch.zeros(3, dtype=torch.float64)
+    count = 0
+    with evaluation_mode(network), autocast(precision, device):
+        for x, y in data.batches(data.evaluation_batch):
+            x, y = x.to(device), y.to(device)
+            outputs = network(x).float()
+            nats = torch.nn.functional.cross_entropy(outputs, y, reduction="sum")
+            right = (outputs.argmax(1) == y).sum()
+            sums += torch.stack([loss(outputs, y) * y.numel(), nats, right]).double().cpu()
+            count += y.numel()
+    if not count:
+        raise DataError("nothing to evaluate: this part of the text holds no token to predict")
+    loss_sum, total, hits = sums.tolist()
+    return {
+        "loss": loss_sum / count,
+        "perplexity": math.exp(min(total / count, 700.0)),
+        "bits_per_character": total / math.log(2) / max(1, data.characters),
+        "accuracy": hits / count,
+    }

@@ -91,7 +91,7 @@ def begin(
     wrapped = None if processes.alone else _wrapped(network, data, place, processes, sharded=sharded)
     task = task or _task_of(data)
     if loss == "auto":
-        loss = "cross-entropy" if task == "classification" else "mse"
+        loss = "mse" if task == "regression" else "cross-entropy"
     chosen_loss = make_loss(
         loss,
         task=task,

@@ -209,6 +209,10 @@ def _kind(builder: Any) -> Any:
 
 def _check_task(builder: Any, called: str, task: str) -> None:
     kind = _kind(builder)
+    if task == "language" and kind in losses.values() and kind is not nn.CrossEntropyLoss:
+        raise RecipeError(
+            f"the loss {called} is none of a language model's, which predicts tokens: use cross-entropy"
+        )
     if task == "regression" and inspect.isclass(kind) and issubclass(kind, _WANT_CLASSES):
         raise RecipeError(
             f"the loss {called} is for classes, but the targets are numbers.\n"
