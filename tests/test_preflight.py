@@ -30,6 +30,14 @@ def test_a_healthy_network_learns_one_batch_and_no_fault_is_found() -> None:
     assert seen.lines()[0].startswith("first loss") and "no less" not in seen.lines()[0]
 
 
+def test_a_schedule_of_few_steps_ends_the_trial() -> None:
+    torch.manual_seed(0)
+    data = nw.load("digits", limit=100)
+    options = {"schedule": "one-cycle", "epochs": 2, "batch": 16, "device": "cpu"}
+    seen = preflight(lambda copy: begin(copy, data.train, **options), nw.network("mlp", data), data, batch=16)
+    assert len(seen.losses) == 14, "two epochs of 7 steps"
+
+
 def test_the_trial_leaves_network_and_generators_as_they_were() -> None:
     torch.manual_seed(0)
     data = nw.load("digits")

@@ -92,7 +92,7 @@ def preflight(
         with examine(allow=_known(ABOUT_THE_TRIAL)) as examination:
             steps = train(
                 state.network,
-                [(x, y)] * STEPS,
+                [(x, y)] * trial_steps(state),
                 state=state,
                 epochs=1,
                 batch=batch,
@@ -115,6 +115,11 @@ def preflight(
         shared=_shared(data),
         seconds=time.monotonic() - began,
     )
+
+
+def trial_steps(state: TrainingState) -> int:
+    """Returns how many steps the trial takes at most: a schedule that knows its last step takes none behind it."""
+    return min(STEPS, int(getattr(state.schedule.scheduler, "total_steps", STEPS)))
 
 
 def _spread(count: int, batch: int) -> Tensor:

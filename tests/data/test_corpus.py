@@ -134,6 +134,8 @@ def test_a_preparation_is_written_down_and_used_again(corpus):
         (b"\0\1\2" * 99, {}, "expected text, came bytes that are none"),
         (TEXT.encode(), {"test_share": 0.7, "validation": 0.4}, "an impossible split"),
         (TEXT.encode(), {"classes": ["a", "b"]}, "is learned by a language model, which takes no classes"),
+        (TEXT.encode(), {"stream": True}, "a text is held in memory"),
+        (TEXT.encode(), {"sampling": "balanced"}, "is learned by a language model"),
         (TEXT.encode(), {"mean": 0.5}, "is learned by a language model"),
         (
             "Füße ".encode("latin-1") * 99,

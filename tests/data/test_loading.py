@@ -405,7 +405,7 @@ def test_npz_that_cannot_be(tmp_path, monkeypatch):
 
 def test_paths_and_names_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for suffix in ("txt", "wav", "zip"):
+    for suffix in ("md", "wav", "zip"):
         (tmp_path / f"a.{suffix}").write_text("1,2\n")
         with pytest.raises(
             DataError, match=rf"a\.{suffix}: expected a data set, came a \.{suffix} file\.\nload takes"

@@ -130,6 +130,7 @@ def load(
             overfit=overfit,
             preparation=preparation,
             sampling=sampling,
+            stream=stream,
             unused=(features, size, mean, std, classes, fold, group, time),
             name=name,
         )
@@ -197,10 +198,15 @@ def _load_corpus(
     test: Any,
     preparation: str | Preparation,
     sampling: str,
+    stream: Stream,
     unused: tuple[Any, ...],
     **options: Any,
 ) -> Data:
     """Returns a file of text as what a language model learns; refuses what goes with other data."""
+    if stream is True:
+        raise DataError(
+            f"{source}: stream= goes with folders of images or arrays and with Parquet; a text is held in memory"
+        )
     other = preparation in ("scale", "none") or sampling != "uniform"
     if other or any(entry is not None for entry in (targets, test, *unused)):
         raise DataError(
