@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,14 @@ from netwright.data.augmentation import Augmentation, augmentation_draws, augmen
 from netwright.data.cifar import read_cifar10
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
-from netwright.data.images import SUFFIXES, decode_image, list_files, natural_key
+from netwright.data.images import decode_image, list_files, natural_key
+from netwright.data.media import PICTURES, RECORDINGS, Medium
 from netwright.data.npz import KEYS
 from netwright.data.order import balanced_order, epoch_order
 from netwright.data.partition import content_hashes, stratified_split
+from netwright.data.recordings import fitted_waveform, read_waveform
+from netwright.data.sound import SoundPreparation, log_mel, mel_filters
+from netwright.data.sound_augmentation import SoundAugmentation, masked, shifted
 from netwright.data.stream import StreamSplit
 from netwright.errors import NetwrightError
 from netwright.registry import option_names
@@ -79,7 +84,7 @@ def script(run: Run) -> str:
         "import random\n\nimport numpy as np\nimport torch\nfrom torch import nn",
         *_reading_definitions(data),
         _source(balanced_order if run.recipe.data.sampling == "balanced" else epoch_order),
-        *_augmentation_definitions(recipe),
+        *_augmentation_definitions(recipe, data),
         *_network_definitions(run, module),
         *_loss_and_optimizer_definitions(recipe),
         *([PUT] if recipe.train.ema is not None else []),
@@ -128,9 +133,14 @@ def _reading_definitions(data: Data) -> list[str]:
         parts.append(_with_imports(read_idx, "gzip", "math", "os", "zlib"))
     if reading.kind == "cifar10":
         parts.append(_with_imports(read_cifar10, "io", "os", "tarfile"))
+    if reading.kind in ("folder", "sounds"):
+        parts += ["from typing import Any", _with_imports(natural_key, "os", "re"), _source(list_files)]
     if reading.kind == "folder":
-        parts += ["from typing import Any", _with_imports(natural_key, "os", "re")]
-        parts += map(_source, (list_files, decode_image))
+        parts.append(_source(decode_image))
+    if reading.kind == "sounds":
+        parts += [_with_imports(read_waveform, "math"), _source(fitted_waveform)]
+    if isinstance(data.preparation, SoundPreparation):
+        parts += ["from torch import Tensor", _source(mel_filters), _source(log_mel)]
     if isinstance(data.train, StreamSplit):
         parts.append(ON_DISK)
     steps = reading.options.get("steps", [])
@@ -141,14 +151,13 @@ def _reading_definitions(data: Data) -> list[str]:
     return parts
 
 
-def _augmentation_definitions(recipe: Recipe) -> list[str]:
-    if not _changes(recipe):
+def _augmentation_definitions(recipe: Recipe, data: Data) -> list[str]:
+    changes = _changes(recipe, data)
+    if not changes:
         return []
-    return [
-        "from torch import Tensor\nfrom torch.nn import functional as F",
-        _source(augmentation_draws),
-        _source(augmented),
-    ]
+    used = (shifted, masked) if isinstance(changes, SoundAugmentation) else (augmented,)
+    imports = "from torch import Tensor\nfrom torch.nn import functional as F"
+    return [imports, _source(augmentation_draws), *map(_source, used)]
 
 
 def _with_imports(function: Any, *modules: str) -> str:
@@ -167,6 +176,7 @@ def _reading(data: Data) -> str:
         "idx": _idx,
         "cifar10": _cifar10,
         "folder": _folder,
+        "sounds": _sounds,
         "npz": _npz,
         "arrays": _arrays,
     }
@@ -179,6 +189,11 @@ def _reading(data: Data) -> str:
     preparation = data.preparation
     steps = "raw.float()"
     numbers = ""
+    if isinstance(preparation, SoundPreparation):
+        fft, hop = preparation.fft, preparation.hop
+        numbers += f"filters = mel_filters({preparation.rate}, {fft}, {preparation.mels}).to(device)\n"
+        numbers += f"taper = torch.hann_window({preparation.window}).to(device)\n"
+        steps = f"log_mel(raw, filters, taper, hop={hop}, fft={fft})"
     if preparation.scale != 1:
         steps += f" / {preparation.scale!r}"
     for name, sign, idle in (("mean", "-", 0.0), ("std", "/", 1.0)):
@@ -219,9 +234,21 @@ def _cifar10(data: Data) -> str:
 
 
 def _folder(data: Data) -> str:
+    options = data.reading.options
+    shape = ", ".join(map(str, (options["channels"], *options["size"])))
+    return _class_folders(data, PICTURES, f"torch.from_numpy(decode_image(file, {shape}))")
+
+
+def _sounds(data: Data) -> str:
+    options = data.reading.options
+    waveform = f"fitted_waveform(*read_waveform(file), {options['rate']}, {options['samples']})"
+    return _class_folders(data, RECORDINGS, f"torch.from_numpy({waveform})")
+
+
+def _class_folders(data: Data, medium: Medium, decoded: str) -> str:
+    """The code that reads a folder of files, one sub-folder a class; `decoded` is that which makes a tensor of a file."""
     folder = Path(data.reading.paths[0])
     options, names = data.reading.options, PART_NAMES
-    shape = (options["channels"], *options["size"])
     inside = {names.get(entry.name.lower(), ""): entry.name for entry in folder.iterdir() if entry.is_dir()}
     # The same rule as in reading: train/ with classes in it makes the folder one of parts.
     parted = (
@@ -242,14 +269,14 @@ def _folder(data: Data) -> str:
 
 
         def decode(file):
-            return torch.from_numpy(decode_image(file, {shape[0]}, {shape[1]}, {shape[2]}))
+            return {decoded}
 
 
         def read_part(part):
             files, targets = [], []
             for target, name in enumerate(classes):
                 for file in list_files(os.path.join(part, name)):
-                    if os.path.splitext(file)[1].lower() in {sorted(SUFFIXES)!r} and file not in unreadable:
+                    if os.path.splitext(file)[1].lower() in {sorted(medium.suffixes)!r} and file not in unreadable:
                         files.append(file)
                         targets.append(target)
             return {inputs}, torch.tensor(targets)
@@ -480,7 +507,7 @@ def _training(run: Run, data: Data) -> str:
         f"    order = {_order(recipe)}",
         *(
             ["    draws = augmentation_draws(len(train_x), seed=seed, epoch=epoch)"]
-            if _changes(recipe)
+            if _changes(recipe, data)
             else []
         ),
         "    total = 0.0",
@@ -505,17 +532,7 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     if PRECISIONS[recipe.train.precision] is not None:
         dtype = PRECISIONS[recipe.train.precision]
         forward = [f"with torch.autocast(device.type, dtype={dtype}):", *indented(forward)]
-    raw = "train_x.index_select(0, rows).to(device)"
-    if changes := _changes(recipe):
-        settings = {name: repr(value) for name, value in changes.settings().items()}
-        if changes.cutout:
-            # As `netwright.data.epochs` has it.
-            preparation = data.preparation
-            centred = bool((preparation.mean != 0).any())
-            settings["fill"] = f"mean * {preparation.scale!r}" if centred else "0.0"
-        named = ", ".join(f"{name}={value}" for name, value in settings.items())
-        raw = f"augmented({raw}, draws[rows].to(device), {named})"
-    batch = [f"x, y = prepare({raw}), train_y[rows].to(device)", *forward]
+    batch = [f"x, y = {_prepared(recipe, data)}, train_y[rows].to(device)", *forward]
     after = []
     if scaled:
         after.append("scaler.unscale_(optimizer)")
@@ -537,8 +554,33 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     return [f"for group in order.split({accumulate} * batch):", *indented(body)]
 
 
-def _changes(recipe: Recipe) -> Augmentation:
-    return Augmentation.build(recipe.augment.model_dump(exclude_defaults=True))
+def _prepared(recipe: Recipe, data: Data) -> str:
+    """The training examples of a batch, changed where the recipe says so, as the network takes them."""
+    raw = "train_x.index_select(0, rows).to(device)"
+    changes, preparation = _changes(recipe, data), data.preparation
+    if not changes:
+        return f"prepare({raw})"
+    if isinstance(changes, SoundAugmentation):
+        assert isinstance(preparation, SoundPreparation)
+        if changes.time_shift:
+            raw = f"shifted({raw}, draws[rows].to(device), {_keywords(changes.shift(preparation))})"
+        if not (changes.mask_time or changes.mask_frequency):
+            return f"prepare({raw})"
+        return f"masked(prepare({raw}), draws[rows].to(device), {_keywords(changes.masks(preparation))})"
+    settings = {name: repr(value) for name, value in changes.settings().items()}
+    if changes.cutout:
+        # As `netwright.data.augmentation` has it.
+        centred = bool((preparation.mean != 0).any())
+        settings["fill"] = f"mean * {preparation.scale!r}" if centred else "0.0"
+    return f"prepare(augmented({raw}, draws[rows].to(device), {_keywords(settings)}))"
+
+
+def _keywords(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())
+
+
+def _changes(recipe: Recipe, data: Data) -> Augmentation | SoundAugmentation:
+    return data.changes(recipe.augment.model_dump(exclude_defaults=True))
 
 
 def _order(recipe: Recipe) -> str:

@@ -148,6 +148,7 @@ def fit(
             entries |= {
                 "table": chosen.table.model_dump(exclude_defaults=True),
                 "text": chosen.text.model_dump(),
+                "sound": chosen.sound.model_dump(exclude_defaults=True),
             }
             data = load(data, seed=chosen.train.seed, **entries)
     return carry_out(
@@ -265,7 +266,7 @@ def _introduce(data: Data, quiet: bool) -> None:
     _say("\n".join([data.describe(), *(f"  {note}" for note in data.notes)]), quiet)
     left_out = data.reading.options.get("unreadable", ())
     if quiet and left_out:
-        print(f"{len(left_out):,} unreadable images are left out: {', '.join(left_out[:3])}", file=sys.stderr)
+        print(f"{len(left_out):,} unreadable files are left out: {', '.join(left_out[:3])}", file=sys.stderr)
 
 
 def _check_same(recipe: Recipe, begun: Run) -> None:

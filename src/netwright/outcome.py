@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.data.sound import SoundPreparation
 from netwright.report.html import Report
 from netwright.run import ENVIRONMENT, FINDINGS, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
 
@@ -87,10 +88,12 @@ def text_of(part: Any, index: int) -> str | None:
 
 
 def picture(data: Data, part: Any, index: int) -> np.ndarray | None:
-    """Returns a raw example as (H, W) or (H, W, 3) uint8, or None where it is no picture."""
+    """Returns an example as (H, W) or (H, W, 3) uint8: an image, or a recording's spectrogram; None where it is neither."""
     inputs = getattr(part, "inputs", None)
     if inputs is None and hasattr(part, "raw"):  # on disk
         inputs, index = part.raw(slice(index, index + 1)), 0
+    if inputs is not None and isinstance(part.preparation, SoundPreparation):
+        return part.preparation.picture(inputs[index])
     if inputs is None or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
         return None
     pixels = inputs[index].float()

@@ -55,7 +55,7 @@ class Preflight:
         first, last = self.losses[0], self.losses[-1]
         chance = f" (chance: {self.chance:.3f})" if self.chance is not None else ""
         said = [f"first loss {first:.3f}{chance}; the same batch {len(self.losses)} times: {last:.3f}"]
-        if not last < first:
+        if len(self.losses) > 1 and not last < first:
             said[0] += ", which is no less: the network does not even learn one batch by heart"
         if self.class_counts is not None:
             said.append(

@@ -107,6 +107,19 @@ class AugmentRecipe(_Section):
     zoom: float = Field(0.0, ge=0, lt=1)
     cutout: int = Field(0, ge=0)
     edge: Literal["black", "reflect"] = "black"
+    time_shift: float = Field(0.0, ge=0)
+    mask_time: float = Field(0.0, ge=0)
+    mask_frequency: int = Field(0, ge=0)
+
+
+class SoundRecipe(_Section):
+    """Of a folder of recordings; seconds, hertz, and the number of mel bands. None: chosen from the recordings."""
+
+    rate: int | None = Field(None, ge=100, le=768_000)
+    seconds: float | None = Field(None, gt=0)
+    mels: int = Field(64, ge=1, le=512)
+    window: float = Field(0.025, gt=0)
+    hop: float = Field(0.01, gt=0)
 
 
 class NetworkRecipe(_NamedSection):
@@ -184,6 +197,7 @@ class Recipe(_Section):
     data: DataRecipe = DataRecipe()
     table: TableRecipe = TableRecipe()
     text: TextRecipe = TextRecipe()
+    sound: SoundRecipe = SoundRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
@@ -260,6 +274,21 @@ class Recipe(_Section):
             "data.validation": 0.05,
             "data.test_share": 0.05,
             "train.epochs": 5,
+        },
+        "sound": {
+            "network.name": "cnn",
+            "network.channels": [16, 32, 64],
+            "network.dropout": 0.2,
+            "augment.time_shift": 0.1,
+            "augment.mask_time": 0.1,
+            "augment.mask_frequency": 12,
+            "loss.label_smoothing": 0.1,
+            "loss.name": "cross-entropy",
+            "optimizer.name": "adam",
+            "optimizer.lr": 0.005,
+            "schedule.name": "one-cycle",
+            "train.epochs": 15,
+            "checkpoint.keep": "last",
         },
     }
 

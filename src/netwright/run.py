@@ -372,6 +372,7 @@ def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data
         seed=recipe.train.seed,
         table=asked_of_table(recipe),
         text=recipe.text.model_dump(),
+        sound=recipe.sound.model_dump(exclude_defaults=True),
         **entries,
     )
 

@@ -1,7 +1,7 @@
 """A name, path or tensors in; checked parts, seeded batches on the device, and their preparation out."""
 
-from netwright.data.images import find_inputs
 from netwright.data.loading import load
+from netwright.data.media import find_inputs
 from netwright.data.named import datasets
 from netwright.data.order import epoch_order
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation

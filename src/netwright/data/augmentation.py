@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from netwright.data.preparation import Preparation
 from netwright.errors import DataError, unknown_name
 
 
@@ -84,6 +85,22 @@ def augmented(
     return images
 
 
+class Changes(Protocol):
+    """What is done to the raw examples of an epoch before, or while, they are prepared."""
+
+    def __bool__(self) -> bool: ...
+
+    def describe(self) -> str: ...
+
+    def check(self, preparation: Preparation, *, name: str) -> None:
+        """Raises DataError unless examples that this prepares can be changed so."""
+        ...
+
+    def prepared(self, raw: Tensor, draws: Tensor, preparation: Preparation) -> Tensor:
+        """Returns raw examples that nobody else holds as the network takes them, changed by their draws (N, 8)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """What is done to training images, in the words of the recipe's section `augment`.
@@ -138,8 +155,19 @@ class Augmentation:
             if getattr(self, entry.name) != entry.default
         }
 
-    def check_shape(self, shape: tuple[int, ...], *, name: str) -> None:
-        """Raises DataError unless examples of this shape can be changed so."""
+    def prepared(self, raw: Tensor, draws: Tensor, preparation: Preparation) -> Tensor:
+        """Returns raw images as the network takes them, changed by their draws.
+
+        Holes get the mean colour of the training part.
+        """
+        settings = self.settings()
+        if self.cutout:
+            settings["fill"] = preparation.mean * preparation.scale
+        return preparation.prepare_fresh(augmented(raw, draws, **settings))
+
+    def check(self, preparation: Preparation, *, name: str) -> None:
+        """Raises DataError unless images that this prepares can be changed so."""
+        shape = preparation.prepared_shape
         if len(shape) != 3:
             raise DataError(
                 f"{name}: augment.* changes images; one example here is {' x '.join(map(str, shape))} numbers.\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
+from netwright.data.augmentation import Changes, augmentation_draws
 from netwright.data.order import balanced_order, epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
 
@@ -21,7 +22,7 @@ class Epochs:
 
     targets: Tensor
     preparation: Preparation
-    augmentation: Augmentation | None
+    augmentation: Changes | None
     balanced: bool
     device: torch.device
 
@@ -56,25 +57,22 @@ class Epochs:
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (x, y), prepared; with `draws` (N, 8), those of an epoch for all examples, changed before."""
+        """Yields (x, y), prepared; with `draws` (N, 8), those of an epoch for all examples, changed."""
         raise NotImplementedError
 
     def finished(self, raw: Tensor, draws: Tensor | None) -> Tensor:
-        """Returns raw examples that nobody else holds as the network takes them; with their `draws`, changed before.
-
-        Holes in images get the mean colour of the training part.
-        """
+        """Returns raw examples that nobody else holds as the network takes them; with their `draws`, changed."""
         if draws is not None and self.augmentation:
-            settings = self.augmentation.settings()
-            if self.augmentation.cutout:
-                settings["fill"] = self.preparation.mean * self.preparation.scale
-            raw = augmented(raw, draws, **settings)
+            return self.augmentation.prepared(raw, draws, self.preparation)
         return self.preparation.prepare_fresh(raw)
 
 
-def batches_in_chunk(batch: int, row_elements: int) -> int:
-    """Returns how many batches are gathered and prepared at once, so that each begins at a multiple of 64 bytes."""
-    row_bytes = 4 * row_elements
-    if (batch * row_bytes) % 64:
+def batches_in_chunk(batch: int, preparation: Preparation) -> int:
+    """Returns how many batches are gathered and prepared at once, so that each begins at a multiple of 64 bytes.
+
+    One, where an example's bits could depend on how many are prepared with it: a Fourier transform, a matrix product.
+    """
+    row_bytes = 4 * math.prod(preparation.prepared_shape)
+    if not preparation.elementwise or (batch * row_bytes) % 64:
         return 1
     return max(1, CHUNK_BYTES // (batch * row_bytes))

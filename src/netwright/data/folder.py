@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class, to raw uint8: in memory, or decoded while the network trains."""
+"""A folder, one sub-folder a class: which files are in it; and its images to raw uint8, in memory or as the network trains."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from netwright.data.images import (
     decode_image,
     explain_unreadable,
-    is_image_name,
     list_files,
     natural_key,
     quiet_pillow,
 )
+from netwright.data.media import PICTURES, Medium
 from netwright.data.memory import Stream, choose_stream
 from netwright.data.partition import content_hashes
 from netwright.data.pictures import PictureReader
@@ -73,25 +73,21 @@ def read_folder(
     source = Source(
         folder.name or str(folder), "folder", {}, None, image=True, highest=255, paths=(str(folder),)
     )
-    layout, source.classes = find_classes(folder, source.notes)
+    layout, source.classes = find_classes(folder, PICTURES, source.notes)
     files = [file for part in layout.values() for _, inside in part for file in inside]
     with quiet_pillow():
-        headers, reasons = _each(_header, files)
-        check_readable(folder, reasons, len(files), unreadable)
+        headers, reasons = each_file(_header, files, explain_unreadable)
+        check_readable(folder, PICTURES, reasons, len(files), unreadable)
         shape = choose_shape(list(headers.values()), size, like, source.notes)
         streamed, why = choose_stream(stream, len(files) * int(np.prod(shape)), str(folder), advice=ADVICE)
         source.notes += [why] if why else []
         read = _survey if streamed else _decode
         for part, classes in layout.items():
             source.parts[part] = read(folder, classes, shape, reasons)
-    check_readable(folder, reasons, len(files), unreadable)
-    if reasons:
-        source.notes.append(
-            f"{len(reasons):,} of {len(files):,} images cannot be read and are left out: {_few(reasons)}"
-        )
-    _check_every_class(folder, source)
+    check_readable(folder, PICTURES, reasons, len(files), unreadable)
+    finish_reading(folder, PICTURES, source, reasons, len(files))
     _, height, width = shape
-    folders = {part: str(place) for part, place in _part_folders(folder).items()}
+    folders = {part: str(place) for part, place in part_folders(folder).items()}
     source.entries = {
         "folders": folders,
         "size": (height, width),
@@ -102,25 +98,27 @@ def read_folder(
 
 
 def find_classes(
-    folder: Path, notes: list[str]
+    folder: Path, medium: Medium, notes: list[str]
 ) -> tuple[dict[str, list[tuple[str, list[str]]]], tuple[str, ...]]:
-    """Returns ({part: [(class, image files)]}, class names), in natural order; raises DataError."""
-    parts = _part_folders(folder)
+    """Returns ({part: [(class, its files of this kind)]}, class names), in natural order; raises DataError."""
+    parts = part_folders(folder)
     strays = 0 if parts["train"] == folder else len(_beside(folder))
     layout: dict[str, list[tuple[str, list[str]]]] = {}
     for part in ("train", "validation", "test"):
         if part in parts:
-            layout[part], beside = _list_classes(parts[part])
+            layout[part], beside = _list_classes(parts[part], medium)
             strays += beside
     if strays:
-        notes.append(f"{strays:,} files are not images of a class (by name or place) and were not used")
+        notes.append(
+            f"{strays:,} files are not {medium.many} of a class (by name or place) and were not used"
+        )
     names = tuple(name for name, _ in layout["train"])
     for part in layout:
         _compare_classes(parts[part], names, tuple(name for name, _ in layout[part]))
     return layout, names
 
 
-def _part_folders(folder: Path) -> dict[str, Path]:
+def part_folders(folder: Path) -> dict[str, Path]:
     """Returns the folder of each part: the folder itself, unless all its sub-folders are named as parts."""
     inside = _folders(folder)
     parts = {PART_NAMES.get(entry.name.lower(), ""): entry for entry in inside}
@@ -133,27 +131,27 @@ def _part_folders(folder: Path) -> dict[str, Path]:
     return parts
 
 
-def _list_classes(folder: Path) -> tuple[list[tuple[str, list[str]]], int]:
+def _list_classes(folder: Path, medium: Medium) -> tuple[list[tuple[str, list[str]]], int]:
     beside = _beside(folder)
     folders = _folders(folder)
     if not folders:
         what = "an empty folder"
         if beside:
-            loose = sum(is_image_name(entry) for entry in beside)
-            what = f"{loose:,} images and {len(beside) - loose:,} other files with no sub-folder"
+            loose = sum(medium.named(entry) for entry in beside)
+            what = f"{loose:,} {medium.many} and {len(beside) - loose:,} other files with no sub-folder"
         raise DataError(f"{folder}: {what}.\n{LAYOUT}")
     classes: list[tuple[str, list[str]]] = []
     others = len(beside)
     for entry in folders:
         files = list_files(str(entry))
-        images = [file for file in files if is_image_name(file)]
-        others += len(files) - len(images)
-        if not images:
+        wanted = [file for file in files if medium.named(file)]
+        others += len(files) - len(wanted)
+        if not wanted:
             raise DataError(
-                f"{entry}: a class without images ({len(files):,} other files).\n"
-                "Put its images there, or remove the folder."
+                f"{entry}: a class without {medium.many} ({len(files):,} other files).\n"
+                f"Put its {medium.many} there, or remove the folder."
             )
-        classes.append((entry.name, images))
+        classes.append((entry.name, wanted))
     if len(classes) < 2:
         raise DataError(f"{folder}: one class only, {classes[0][0]!r}; a classifier needs two.\n{LAYOUT}")
     return classes, others
@@ -240,13 +238,15 @@ def _coloured(image: Any) -> bool:
     return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
 
 
-def _each(read: Callable[[str], Found], files: Iterable[str]) -> tuple[dict[str, Found], dict[str, str]]:
-    """Returns what was read of each file, and why of each that could not be; Pillow decodes outside Python's lock."""
+def each_file(
+    read: Callable[[str], Found], files: Iterable[str], explain: Callable[[str, Exception], str]
+) -> tuple[dict[str, Found], dict[str, str]]:
+    """Returns what was read of each file, and why of each that could not be; decoders work outside Python's lock."""
 
     def attempt(file: str) -> Found | Exception:
         try:
             return read(file)
-        except Exception as error:  # Pillow's plug-ins raise what they like on damaged files
+        except Exception as error:  # decoders raise what they like on damaged files
             return error
 
     found: dict[str, Found] = {}
@@ -256,7 +256,7 @@ def _each(read: Callable[[str], Found], files: Iterable[str]) -> tuple[dict[str,
         while some := list(islice(waiting, AT_ONCE)):
             for file, result in zip(some, pool.map(attempt, some), strict=True):
                 if isinstance(result, Exception):
-                    reasons[file] = explain_unreadable(file, result)
+                    reasons[file] = explain(file, result)
                 else:
                     found[file] = result
     return found, reasons
@@ -275,7 +275,7 @@ def _decode(
     def fill(file: str) -> None:
         pixels[place[file]] = decode_image(file, *shape)
 
-    _, broken = _each(fill, list(place))
+    _, broken = each_file(fill, list(place), explain_unreadable)
     reasons |= broken
     kept = [row for row, (file, _) in enumerate(labelled) if file not in broken]
     if broken:
@@ -304,7 +304,7 @@ def _survey(
         pixels = torch.from_numpy(decode_image(file, *shape))[None]
         hashes[row], sums[:, row] = content_hashes(pixels)[0], pixel_sums(pixels)[:, 0]
 
-    _, broken = _each(look, list(place))
+    _, broken = each_file(look, list(place), explain_unreadable)
     reasons |= broken
     kept = np.array([row for row, (file, _) in enumerate(labelled) if file not in broken], np.int64)
     files = [labelled[row][0] for row in kept]
@@ -319,13 +319,22 @@ def _survey(
     )
 
 
-def check_readable(folder: Path, reasons: dict[str, str], total: int, share: float) -> None:
-    """Raises DataError where more than the stated share of the images cannot be read."""
+def check_readable(folder: Path, medium: Medium, reasons: dict[str, str], total: int, share: float) -> None:
+    """Raises DataError where more than the stated share of the files cannot be read."""
     if len(reasons) > share * total:
         raise DataError(
-            f"{folder}: {len(reasons):,} of {total:,} images cannot be read, more than the {share:.3g} that is let pass: "
+            f"{folder}: {len(reasons):,} of {total:,} {medium.many} cannot be read, more than the {share:.3g} that is let pass: "
             f"{_few(reasons)}\nReplace or remove them, or allow a larger share (unreadable=)."
         )
+
+
+def finish_reading(folder: Path, medium: Medium, source: Source, reasons: dict[str, str], total: int) -> None:
+    """Notes the files that are left out; raises DataError where a class is left without any."""
+    if reasons:
+        source.notes.append(
+            f"{len(reasons):,} of {total:,} {medium.many} cannot be read and are left out: {_few(reasons)}"
+        )
+    check_every_class(folder, medium, source)
 
 
 def _few(reasons: dict[str, str]) -> str:
@@ -333,10 +342,12 @@ def _few(reasons: dict[str, str]) -> str:
     return "; ".join(first) + (f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else "")
 
 
-def _check_every_class(folder: Path, source: Source) -> None:
+def check_every_class(folder: Path, medium: Medium, source: Source) -> None:
     assert source.classes is not None
     for part, held in source.parts.items():
         counts = torch.bincount(held.targets, minlength=len(source.classes))
         for name, count in zip(source.classes, counts.tolist(), strict=True):
             if not count:
-                raise DataError(f"{folder}: none of the images of class {name!r} in {part} can be read")
+                raise DataError(
+                    f"{folder}: none of the {medium.many} of class {name!r} in {part} can be read"
+                )

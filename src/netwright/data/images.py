@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from netwright.errors import DataError
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -90,41 +87,6 @@ def list_files(folder: str) -> list:
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         found += [os.path.join(where, name) for name in files if not name.startswith(".")]
     return sorted(found, key=natural_key)
-
-
-def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Says whether a file's name is that of a picture.
-
-    >>> is_image_name("a/b.JPG"), is_image_name("notes.txt")
-    (True, False)
-    """
-    return os.path.splitext(os.fspath(path))[1].lower() in SUFFIXES
-
-
-def find_inputs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Returns the picture files behind these paths: files as they are, folders with all they hold, in natural order.
-
-    Raises DataError for a path that does not exist, a file that is no picture by its name, or a folder without any.
-    """
-    found: list[Path] = []
-    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        path = Path(path).expanduser()
-        if path.is_dir():
-            inside = [Path(file) for file in list_files(str(path)) if is_image_name(file)]
-            if not inside:
-                raise DataError(f"{path}: expected pictures ({_suffixes()}), came a folder without any")
-            found += inside
-        elif not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        elif not is_image_name(path):
-            raise DataError(f"{path}: expected a picture ({_suffixes()}), came {path.suffix or 'no suffix'}")
-        else:
-            found.append(path)
-    return found
-
-
-def _suffixes() -> str:
-    return " ".join(sorted(SUFFIXES))
 
 
 @contextmanager

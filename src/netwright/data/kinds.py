@@ -6,14 +6,16 @@ from pathlib import Path
 
 from netwright.data.corpus import is_corpus
 from netwright.data.delimited import is_table
+from netwright.data.mapped import is_arrays_folder
+from netwright.data.media import holds_recordings
 from netwright.data.named import datasets
 from netwright.data.part_files import list_files
 from netwright.data.text_files import text_unit
 
 
 def kind_of(source: str, *, target: str | None = None, text_column: str | None = None) -> str | None:
-    """Returns "table" for a file or a folder of tables, or a file with a column to predict; "text" for texts with targets, "corpus" for
-    a file of text; None for named sets and all else.
+    """Returns "sound" for a folder of recordings, "table" for a file or a folder of tables, or a file with a column to predict; "text" for
+    texts with targets, "corpus" for a file of text; None for named sets and all else.
 
     `text_column`: that of a table which holds texts.
 
@@ -25,6 +27,8 @@ def kind_of(source: str, *, target: str | None = None, text_column: str | None =
     if text_column is not None:
         return "text"
     path = Path(source).expanduser()
+    if path.is_dir() and not is_arrays_folder(path) and holds_recordings(path):
+        return "sound"
     if (
         is_table(path)
         or (target is not None and path.is_file())

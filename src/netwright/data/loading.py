@@ -17,6 +17,7 @@ from netwright.data import arrays, labels, named
 from netwright.data.ahead import Workers
 from netwright.data.corpus import CorpusSplit, is_corpus, load_corpus
 from netwright.data.delimited import is_table
+from netwright.data.media import holds_recordings
 from netwright.data.memory import Stream, choose_stream
 from netwright.data.parquet import is_parquet
 from netwright.data.part_files import find_parts, list_files
@@ -40,8 +41,8 @@ from netwright.data.torch_dataset import read_dataset, sample
 from netwright.errors import DataError, UnknownNameError, unknown_name
 
 TAKES = (
-    "load takes a registered name, a folder of images or texts (one sub-folder a class) or of arrays (x.npy, y.npy), an .npz "
-    "file, a text (.txt), a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
+    "load takes a registered name, a folder of images, recordings or texts (one sub-folder a class) or of arrays (x.npy, "
+    "y.npy), an .npz file, a text (.txt), a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
 )
 Numbers = float | Sequence[float]
 
@@ -60,6 +61,7 @@ def load(
     mean: Numbers | None = None,
     std: Numbers | None = None,
     size: int | tuple[int, int] | None = None,
+    sound: Mapping[str, Any] | None = None,
     unreadable: float = 0.01,
     classes: Sequence[str] | None = None,
     target: str | None = None,
@@ -76,7 +78,7 @@ def load(
 ) -> Data:
     """Returns train, validation and test of a data set, checked, with what prepares them.
 
-    `source` is a registered name, a path (folder of images or of .npy files, .npz, a table: CSV, TSV, Parquet), a torch Dataset,
+    `source` is a registered name, a path (folder of images, recordings or .npy files, .npz, a table: CSV, TSV, Parquet), a torch Dataset,
     inputs with `targets`, a pair (inputs, targets), or {"train": pair or Dataset, "validation": …, "test": …}. Inputs are (N, D)
     features, (N, H, W), (N, C, H, W), (N, H, W, C) images, or a list of N texts (str); integer, boolean or string targets (N,) are
     classes, float targets (N,) or (N, D) are predicted as numbers.
@@ -89,10 +91,11 @@ def load(
     `preparation` is "standard" (pixels divided by their largest value, then less the mean and over the std of
     the training part alone, a channel or feature at a time; `mean` and `std` override them), "scale" (only
     the division), "none", or a Preparation to use as it is. Images of a folder get `size` (a side, or height
-    and width); more than the share `unreadable` of them that cannot be read is an error. `classes` names
-    integer labels. `target` names the column of a table to predict, `features` those to use; `table` has the entries of
-    `netwright.data.table.TableOptions`. `text` is the column of a table that holds texts, or a dictionary of how texts are read
-    and cut (`netwright.data.text.TextOptions`).
+    and width), recordings `sound`: {"rate": hertz, "seconds": of an example, "mels": 64, "window": 0.025, "hop": 0.01 s}
+    (see `netwright.data.sound_folder`); more than the share `unreadable` of the files that cannot be read is an error.
+    `classes` names integer labels. `target` names the column of a table to predict, `features` those to use; `table` has
+    the entries of `netwright.data.table.TableOptions`. `text` is the column of a table that holds texts, or a dictionary of how
+    texts are read and cut (`netwright.data.text.TextOptions`).
 
     `fold` (number, count): the test part is fold `number`, from 1, of `count` that the training part is cut into, stratified by
     class; a test part of the set's own is left alone. `group` and `time` name columns of a table: rows of one group stay in one
@@ -138,6 +141,7 @@ def load(
         source,
         targets,
         size=size,
+        sound=sound or {},
         unreadable=unreadable,
         preparation=preparation,
         classes=classes,
@@ -220,6 +224,8 @@ def _load_corpus(
 def read_source(source: Any, targets: Any, **options: Any) -> Source:
     """Returns what any source that `load` takes holds; raises DataError for what it does not take."""
     if isinstance(source, Source):
+        if options["sound"]:
+            raise DataError(f"{source.name}: sound= goes with a folder of recordings, came a named data set")
         return source
     if isinstance(source, (str, os.PathLike)):
         if targets is not None:
@@ -234,6 +240,8 @@ def read_source(source: Any, targets: Any, **options: Any) -> Source:
         raise DataError(
             f"size= goes with a folder of images, came {_kind(source)}; resize arrays before loading"
         )
+    if options["sound"]:
+        raise DataError(f"sound= goes with a folder of recordings, came {_kind(source)}")
     if isinstance(source, dict) or is_dataset(source):
         if targets is not None:
             raise DataError(f"{_kind(source)}: targets= goes with arrays; this brings its own")
@@ -278,27 +286,8 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
             **{key: options[key] for key in ("table", "target", "classes", "unreadable")},
         )
     if path.is_dir():
-        from netwright.data.folder import read_folder
-        from netwright.data.mapped import is_arrays_folder
-        from netwright.data.text_files import read_text_folder, text_unit
-
-        if is_arrays_folder(path):
-            _check_unused(path, options, "size", "target", "features", "table", "group", "time")
-            return _read_arrays_folder(path, options)
-        if is_parquet(path) or list_files(path, is_table):
-            return _read_table(path, options)
-        _check_unused(path, options, "target", "features", "table", "group", "time")
-        unit = text_unit(path)
-        if unit is not None:
-            _check_unused(path, options, "size")
-            return read_text_folder(path, unit, options["text"], unreadable=options["unreadable"])
-        return read_folder(
-            path,
-            size=options["size"],
-            unreadable=options["unreadable"],
-            like=options["preparation"],
-            stream=options["stream"],
-        )
+        return _read_folder(path, options)
+    _check_unused(path, options, "sound")
     if path.is_file() and (is_table(path) or (options["target"] and path.suffix.lower() != ".npz")):
         return _read_table(path, options)
     _check_unused(path, options, "target", "features", "table", "group", "time")
@@ -320,9 +309,35 @@ def _read_named(source: str | os.PathLike[str], options: dict[str, Any]) -> Sour
     )
 
 
+def _read_folder(path: Path, options: dict[str, Any]) -> Source:
+    from netwright.data.folder import read_folder
+    from netwright.data.mapped import is_arrays_folder
+    from netwright.data.sound_folder import read_sounds
+    from netwright.data.text_files import read_text_folder, text_unit
+
+    of_tables = ("target", "features", "table", "group", "time")
+    if is_arrays_folder(path):
+        _check_unused(path, options, "size", "sound", *of_tables)
+        return _read_arrays_folder(path, options)
+    taken = {key: options[key] for key in ("unreadable", "stream")} | {"like": options["preparation"]}
+    if holds_recordings(path):  # before tables: a list of the recordings may lie beside them
+        _check_unused(path, options, "size", *of_tables)
+        return read_sounds(path, sound=options["sound"], **taken)
+    _check_unused(path, options, "sound")
+    if is_parquet(path) or list_files(path, is_table):
+        return _read_table(path, options)
+    _check_unused(path, options, *of_tables)
+    unit = text_unit(path)
+    if unit is not None:
+        _check_unused(path, options, "size")
+        return read_text_folder(path, unit, options["text"], unreadable=options["unreadable"])
+    return read_folder(path, size=options["size"], **taken)
+
+
 def _check_unused(path: Path, options: dict[str, Any], *names: str) -> None:
     takes = {
         "size": "a folder of images",
+        "sound": "a folder of recordings",
         "target": "a table",
         "features": "a table",
         "table": "a table",
@@ -721,6 +736,10 @@ def make_preparation(
             )
         return mode
     if found.prepare is not None:
+        if mean is not None or std is not None:
+            raise DataError(
+                f"{found.name}: mean= and std= go with images and arrays, not with this kind of data"
+            )
         return found.prepare(train, mode, found.notes)
     highest = found.highest if first.dtype == torch.uint8 and found.image else None
     scale = 1.0 if highest is None or mode == "none" else float(highest)
@@ -816,7 +835,7 @@ def _check_streams(found: Source, stream: Stream, workers: Workers | Literal["au
     train = found.parts["train"]
     if stream is True and isinstance(train, (Part, TextPart)):
         raise DataError(
-            f"{found.name}: stream= goes with a folder of images or of .npy files, and with Parquet; this set is held in "
+            f"{found.name}: stream= goes with a folder of images, recordings or .npy files, and with Parquet; this set is held in "
             "memory.\nSave its arrays as x.npy and y.npy in a folder, or give a Dataset whose items do not fit in memory."
         )
     if isinstance(train, DatasetPart) and isinstance(workers, int) and workers:

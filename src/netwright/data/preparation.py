@@ -23,6 +23,7 @@ KINDS = {
     "table": "netwright.data.table:TablePreparation",
     "text": "netwright.data.text:TextPreparation",
     "corpus": "netwright.data.corpus:CorpusPreparation",
+    "sound": "netwright.data.sound:SoundPreparation",
 }
 
 
@@ -35,6 +36,8 @@ class Preparation(nn.Module):
     kind: ClassVar[str]
     # Whether a string is an example by itself; elsewhere it names a file.
     takes_text: ClassVar[bool] = False
+    # Whether each number of an example comes out by itself, to the same bits in whatever batch it is.
+    elementwise: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 
@@ -59,16 +62,21 @@ class Preparation(nn.Module):
         self._spread = bool((self.std != 1).any())
 
     def _column(self, name: str, numbers: Sequence[float]) -> Tensor:
+        column = self.checked_column(name, numbers, count=self.shape[0], of="channel or feature")
+        return column.view(-1, *[1] * (len(self.shape) - 1))
+
+    def checked_column(self, name: str, numbers: Sequence[float], *, count: int, of: str) -> Tensor:
+        """Returns 1 or `count` numbers as (1,) or (count,) float32; raises DataError for others."""
         try:
             column = torch.tensor(list(numbers), dtype=torch.float32)
         except (TypeError, ValueError):
             raise DataError(f"preparation: expected {name} as a list of numbers, came {numbers!r}") from None
-        if column.dim() != 1 or len(column) not in (1, self.shape[0]) or not bool(column.isfinite().all()):
+        if column.dim() != 1 or len(column) not in (1, count) or not bool(column.isfinite().all()):
             raise DataError(
-                f"preparation: expected {name} as 1 or {self.shape[0]} finite numbers "
-                f"(one for each channel or feature), came {list(numbers)[:8]} ({len(numbers)})"
+                f"preparation: expected {name} as 1 or {count} finite numbers "
+                f"(one for each {of}), came {list(numbers)[:8]} ({len(numbers)})"
             )
-        return column.view(-1, *[1] * (len(self.shape) - 1))
+        return column
 
     @property
     def prepared_shape(self) -> tuple[int, ...]:
@@ -166,7 +174,7 @@ class Preparation(nn.Module):
 
     def read_files(self, paths: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str, Tensor]]:
         """Yields (name, raw tensor) of each example in these files and folders; raises DataError."""
-        from netwright.data.images import find_inputs
+        from netwright.data.media import find_inputs
 
         for file in find_inputs(paths):
             yield str(file), self.read(file)
@@ -214,7 +222,7 @@ class Preparation(nn.Module):
 
         A flat row of as many numbers as the shape holds is taken too. Raises DataError.
         """
-        values = _array(row, where)
+        values = as_numbers(row, where)
         expected = f"expected {' x '.join(map(str, self.shape))} numbers"
         if values.shape != self.shape and values.shape != (math.prod(self.shape),):
             shown = " x ".join(map(str, values.shape)) or "a single number"
@@ -256,7 +264,7 @@ class ImagePreparation(Preparation):
         if isinstance(source, (str, Path, bytes, bytearray)) or _is_picture(source):
             return self._read_picture(source, where)
         where = where or "input"
-        values = _array(source, where)
+        values = as_numbers(source, where)
         channels, height, width = self.shape
         if values.shape == (height, width) and channels == 1:
             values = values[None]
@@ -324,7 +332,7 @@ def _is_picture(source: Any) -> bool:
     return hasattr(source, "getbands") and hasattr(source, "size")
 
 
-def _array(source: Any, where: str) -> np.ndarray:
+def as_numbers(source: Any, where: str) -> np.ndarray:
     """Returns a numeric array of what came, or a DataError that names it."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from netwright.data.augmentation import Augmentation
 from netwright.data.corpus import CorpusSplit
 from netwright.data.generators import kept_generators
 from netwright.data.preparation import Preparation
+from netwright.data.sound_augmentation import SoundAugmentation
 from netwright.data.split import DatasetSplit, Split
 from netwright.data.stream import StreamSplit
+from netwright.errors import DataError
 
 AnySplit = Split | DatasetSplit | StreamSplit | CorpusSplit
 
@@ -26,7 +28,7 @@ AnySplit = Split | DatasetSplit | StreamSplit | CorpusSplit
 class Reading:
     """How a set was read: enough to read the same examples again into the same order.
 
-    `kind` is digits, idx, folder, npz, arrays, parquet, text or python; `paths` are files in the order read, or the one folder;
+    `kind` is digits, idx, folder, sounds, npz, arrays, parquet, text or python; `paths` are files in the order read, or the one folder;
     `options` has what was in effect: `seed`, `classes`, `shape` and `highest` of the raw examples, and
     `steps`, the cuts in order, each {"from", "into", "size"}: stratified_split(targets, groups, size, seed)
     of `from` holds out `into`, grouped by content_hashes; {"limit": part, "size"}: the part becomes what is
@@ -104,17 +106,36 @@ class Data:
         )
 
     def with_augmentation(self, entries: Mapping[str, Any]) -> Data:
-        """Returns the same set whose epochs change their images so (`netwright.data.Augmentation`).
+        """Returns the same set whose epochs change their images, or recordings, so.
 
-        Raises DataError: the examples are no images, or an entry cannot be.
+        The entries are those of `Augmentation`, or of `SoundAugmentation`. Raises DataError: the examples are neither, or an
+        entry cannot be.
         """
-        augmentation = Augmentation.build(entries)
+        augmentation = self.changes(entries)
         if not augmentation:
             return self
-        augmentation.check_shape(self.input_shape, name=self.name)
+        augmentation.check(self.preparation, name=self.name)
         assert not isinstance(self.train, CorpusSplit)  # whose windows have no shape of images
-        notes = (*self.notes, f"training images are {augmentation.describe()}, anew in every epoch")
+        what = "recordings" if isinstance(augmentation, SoundAugmentation) else "images"
+        notes = (*self.notes, f"training {what} are {augmentation.describe()}, anew in every epoch")
         return replace(self, train=replace(self.train, augmentation=augmentation), notes=notes)
+
+    def changes(self, entries: Mapping[str, Any]) -> Augmentation | SoundAugmentation:
+        """Returns what these entries of the section `augment` do to examples of this kind; raises DataError.
+
+        Entries that change examples of the other kind are an error, not left out.
+        """
+        sound = self.preparation.kind == "sound"
+        kind, other = (SoundAugmentation, Augmentation) if sound else (Augmentation, SoundAugmentation)
+        words = ("recordings", "images") if sound else ("images", "recordings")
+        own, foreign = ({entry.name for entry in fields(one)} for one in (kind, other))
+        wrong = sorted(foreign & set(entries) - own)
+        if wrong:
+            raise DataError(
+                f"{self.name}: augment.{wrong[0]} changes {words[1]}, which this set does not hold.\n"
+                f"Leave it out; {words[0]} take {', '.join(sorted(own))}."
+            )
+        return kind.build(entries)
 
     def read_by(self, workers: Workers, *, pinned: bool = False) -> Data:
         """Returns the same set, what lies on disk read by `workers`; no batch is changed by it."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from netwright.data.augmentation import Augmentation
+from netwright.data.augmentation import Changes
 from netwright.data.epochs import Epochs, batches_in_chunk
 from netwright.data.preparation import Preparation
 
@@ -33,7 +33,7 @@ class Split(Epochs):
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
-    augmentation: Augmentation | None = None
+    augmentation: Changes | None = None
     balanced: bool = False
 
     @property
@@ -81,7 +81,7 @@ class Split(Epochs):
         count = len(self) if order is None else len(order)
         if order is not None:
             order = order.to(self.device)
-        step = batch * batches_in_chunk(batch, self.inputs[0].numel() if count else 1)
+        step = batch * batches_in_chunk(batch, self.preparation)
         done = start * batch
         for begin in range(done - done % step, count if done < count else 0, step):
             chunk = slice(begin, min(begin + step, count))
@@ -102,7 +102,7 @@ class DatasetSplit(Epochs):
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
-    augmentation: Augmentation | None = None
+    augmentation: Changes | None = None
     balanced: bool = False
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netwright.data.ahead import Pieces, Workers, read_pieces
-from netwright.data.augmentation import Augmentation
+from netwright.data.augmentation import Changes
 from netwright.data.epochs import Epochs, batches_in_chunk
 from netwright.data.preparation import Preparation
 
@@ -55,7 +55,7 @@ class StreamSplit(Epochs):
     targets: Tensor
     preparation: Preparation
     names: tuple[str, ...] | None = None
-    augmentation: Augmentation | None = None
+    augmentation: Changes | None = None
     balanced: bool = False
     workers: Workers = "thread"
     pinned: bool = False
@@ -108,7 +108,7 @@ class StreamSplit(Epochs):
             return
         # Chunks lie where Split has them, so that every batch has the alignment it has there (see Split.batches).
         row_elements = torch.Size(self.reader.shape).numel()
-        step = batch * batches_in_chunk(batch, row_elements)
+        step = batch * batches_in_chunk(batch, self.preparation)
         begin = done - done % step
         rest = order[begin:]
         chunks = read_pieces(
