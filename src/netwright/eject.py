@@ -32,7 +32,6 @@ from netwright.errors import NetwrightError
 from netwright.registry import option_names
 from netwright.run import FROM_PYTHON
 from netwright.source import definitions, expression, extract, foreign, joined, layers_source, literal
-from netwright.training.evaluation import EVALUATION_BATCH
 from netwright.training.losses import losses
 from netwright.training.optimizers import make_optimizer, optimizer_arguments, optimizers, takes_network
 from netwright.training.precision import PRECISIONS, choose_device
@@ -614,7 +613,7 @@ def _validation(recipe: Recipe, data: Data) -> list[str]:
         ]
     lines += [
         f"with {context}:",
-        f"    parts = validation_x.split({EVALUATION_BATCH})",
+        f"    parts = validation_x.split({data.validation.evaluation_batch})",
         "    outputs = torch.cat([network(prepare(part.to(device))).float() for part in parts])",
         "y = validation_y.to(device)",
         f"validation_loss = loss(outputs, {_targets(recipe, data)}).item()",

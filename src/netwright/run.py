@@ -279,8 +279,11 @@ class Run:
         return list(self._records(raw, batch=batch))
 
     def _records(self, raw: Iterable[tuple[str, Tensor]], *, batch: int) -> Iterator[dict[str, Any]]:
+        from netwright.data.epochs import at_once
+
         loss = self.loss()
         examples = iter(raw)
+        batch = at_once(self.preparation.prepared_shape, most=batch)
         while chunk := list(islice(examples, batch)):
             with evaluation_mode(self.network):
                 raw_batch = self.preparation.together([example for _, example in chunk])

@@ -432,6 +432,22 @@ def test_inputs_are_recordings(tones, photos):
         find_inputs(photos / "cat" / "0.png", RECORDINGS)
 
 
+def test_long_examples_are_evaluated_a_few_at_a_time(tones, monkeypatch):
+    from netwright.data import epochs
+    from netwright.training.evaluation import outputs_of
+
+    train = whole(tones).train
+    assert train.evaluation_batch == 1000
+    monkeypatch.setattr(epochs, "EVALUATION_NUMBERS", 3 * 64 * 51)
+    assert train.evaluation_batch == 3
+    seen = []
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 51, 2))
+    network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(outputs)))
+    outputs, targets = outputs_of(network, train)
+    assert seen == [3] * 6 + [2] and torch.equal(targets, train.targets)
+    torch.testing.assert_close(outputs, network(train.prepared(slice(None))[0]))
+
+
 # Streamed
 
 

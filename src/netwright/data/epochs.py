@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from netwright.data.preparation import Preparation
 # Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
 # core, torch 2.13: 93 batch by batch, 61 with chunks of 0.5 MB, 44 with 1 MB, 39 with 2 MB, 43 with 4 MB.
 CHUNK_BYTES = 1 << 21
+# Numbers of prepared examples that an evaluation holds at once: 32 MB, and of a network's first map many times as much.
+EVALUATION_NUMBERS = 1 << 23
 
 
 class Epochs:
@@ -28,6 +30,11 @@ class Epochs:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many examples are evaluated at once."""
+        return at_once(self.preparation.prepared_shape, most=1000)
 
     def order(self, *, seed: int, epoch: int) -> Tensor:
         """Returns the (N,) int64 order of one epoch, a pure function of its arguments.
@@ -76,3 +83,12 @@ def batches_in_chunk(batch: int, preparation: Preparation) -> int:
     if not preparation.elementwise or (batch * row_bytes) % 64:
         return 1
     return max(1, CHUNK_BYTES // (batch * row_bytes))
+
+
+def at_once(shape: Sequence[int], *, most: int) -> int:
+    """Returns how many prepared examples of this shape go through a network at once outside training, at most `most`.
+
+    >>> at_once((1, 28, 28), most=1000), at_once((1, 64, 1001), most=1000)
+    (1000, 130)
+    """
+    return max(1, min(most, EVALUATION_NUMBERS // max(1, math.prod(shape))))
