@@ -86,6 +86,7 @@ def read_header(file: str) -> Header:
     """Returns the header of a file; raises as `read_waveform` does, and ValueError for a WAV that was cut off.
 
     libsndfile takes the samples that are left of such a file for the whole; its header still says how many there were.
+    An OGG that ends with a whole page cannot be told from a shorter recording.
     """
     import soundfile
 
@@ -148,10 +149,12 @@ def explain_unreadable_sound(source: Any, error: Exception) -> str:
             return "expected a recording, came an empty file"
     if isinstance(error, PermissionError):
         return "permission denied"
-    text = getattr(error, "error_string", None) or str(error) or type(error).__name__
     if isinstance(error, ValueError):  # our own
-        return str(text)
-    return f"cannot be read as sound ({str(text).splitlines()[0].rstrip('.')})"
+        return str(error)
+    text = getattr(error, "error_string", "") or (
+        f"libsndfile's error {error.code}" if hasattr(error, "code") else str(error) or type(error).__name__
+    )
+    return f"damaged, cut off, or no sound ({text.splitlines()[0].rstrip('.')})"
 
 
 class RecordingReader:

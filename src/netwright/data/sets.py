@@ -16,6 +16,7 @@ from netwright.data.augmentation import Augmentation
 from netwright.data.corpus import CorpusSplit
 from netwright.data.generators import kept_generators
 from netwright.data.preparation import Preparation
+from netwright.data.sound import SoundPreparation
 from netwright.data.sound_augmentation import SoundAugmentation
 from netwright.data.split import DatasetSplit, Split
 from netwright.data.stream import StreamSplit
@@ -125,7 +126,7 @@ class Data:
 
         Entries that change examples of the other kind are an error, not left out.
         """
-        sound = self.preparation.kind == "sound"
+        sound = isinstance(self.preparation, SoundPreparation)
         kind, other = (SoundAugmentation, Augmentation) if sound else (Augmentation, SoundAugmentation)
         words = ("recordings", "images") if sound else ("images", "recordings")
         own, foreign = ({entry.name for entry in fields(one)} for one in (kind, other))
@@ -135,7 +136,9 @@ class Data:
                 f"{self.name}: augment.{wrong[0]} changes {words[1]}, which this set does not hold.\n"
                 f"Leave it out; {words[0]} take {', '.join(sorted(own))}."
             )
-        return kind.build(entries)
+        if isinstance(self.preparation, SoundPreparation):
+            return SoundAugmentation.build(entries).bounded(self.preparation)
+        return Augmentation.build(entries)
 
     def read_by(self, workers: Workers, *, pinned: bool = False) -> Data:
         """Returns the same set, what lies on disk read by `workers`; no batch is changed by it."""

@@ -48,6 +48,8 @@ def masked(spectrograms: Tensor, draws: Tensor, *, frames: int, bands: int) -> T
 class SoundAugmentation:
     """What is done to training recordings, in the words of the recipe's section `augment`: seconds, seconds and bands.
 
+    A set takes at most half of an example for each (`bounded`), and says what it takes.
+
     >>> SoundAugmentation.build({"time_shift": 0.1, "mask_frequency": 8}).describe()
     'moved by up to 0.1 s, up to 8 mel bands masked'
     """
@@ -78,23 +80,24 @@ class SoundAugmentation:
         """Returns what is done, in words."""
         words = []
         if self.time_shift:
-            words.append(f"moved by up to {self.time_shift:g} s")
+            words.append(f"moved by up to {self.time_shift:.3g} s")
         if self.mask_frequency:
             words.append(f"up to {self.mask_frequency} mel bands masked")
         if self.mask_time:
-            words.append(f"up to {self.mask_time:g} s masked")
+            words.append(f"up to {self.mask_time:.3g} s masked")
         return ", ".join(words)
 
+    def bounded(self, preparation: SoundPreparation) -> SoundAugmentation:
+        """Returns the same, but for what would hide or move more than half of an example: that is half of it."""
+        half = preparation.seconds / 2
+        return SoundAugmentation(
+            min(self.time_shift, half),
+            min(self.mask_time, half),
+            min(self.mask_frequency, preparation.mels // 2),
+        )
+
     def check(self, preparation: Preparation, *, name: str) -> None:
-        """Raises DataError unless these recordings can be changed so."""
-        assert isinstance(preparation, SoundPreparation)
-        limits = {"time_shift": preparation.seconds, "mask_time": preparation.seconds}
-        for option, most in (limits | {"mask_frequency": preparation.mels}).items():
-            if getattr(self, option) >= most:
-                unit = "mel bands" if option == "mask_frequency" else "s"
-                raise DataError(
-                    f"{name}: augment.{option}={getattr(self, option)} may leave nothing of examples of {most:.4g} {unit}"
-                )
+        """Does nothing: what `bounded` returns fits every recording."""
 
     def shift(self, preparation: SoundPreparation) -> dict[str, int]:
         """Returns the keyword arguments of `shifted`."""
