@@ -1,6 +1,6 @@
 """The spoken digits as a folder that `netwright fit` takes: one sub-folder a class, in train/ and test/.
 
-    python examples/spoken_digits.py digits/
+    python examples/spoken_digits.py spoken-digits
     netwright fit examples/spoken_digits.yaml
 
 3,000 recordings by six people, fifty takes of each digit each (the Free Spoken Digit Dataset, Jackson et al., CC BY-SA 4.0);

@@ -147,6 +147,15 @@ def test_what_cannot_be_is_said_in_a_few_lines(netwright: Any, sounds: Path) -> 
     assert "one class only" in netwright("fit", "sounds", code=2).stderr
 
 
+def test_the_example_is_the_recipe_of_such_a_folder(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netwright.recipe import Recipe
+
+    example = Recipe.read(Path(__file__).parents[2] / "examples" / "spoken_digits.yaml")
+    monkeypatch.chdir(sounds.parent)
+    sounds.rename(example["data"]["source"])
+    assert Recipe.build(example) == Recipe.build({"data.source": example["data"]["source"]})
+
+
 @pytest.mark.slow
 def test_spoken_digits(netwright: Any, folder: Path) -> None:
     """The example as it stands in examples/README.md, but for fewer epochs; takes 0 to 4 of each speaker are the test set."""
@@ -160,7 +169,7 @@ def test_spoken_digits(netwright: Any, folder: Path) -> None:
     assert spec and spec.loader
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    assert example.unpack(Path(given) / "fsdd" / "fsdd_recordings.tar.gz", folder / "digits") == 3000
-    result = netwright("fit", "digits", "--epochs", 3, "--out", "run", "--json").json
+    assert example.unpack(Path(given) / "fsdd" / "fsdd_recordings.tar.gz", folder / "spoken") == 3000
+    result = netwright("fit", "spoken", "--epochs", 3, "--out", "run", "--json").json
     assert sum(entry["support"] for entry in result["test"]["per_class"]) == 300
     assert result["test"]["accuracy"] > 0.9

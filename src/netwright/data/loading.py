@@ -835,7 +835,7 @@ def _check_streams(found: Source, stream: Stream, workers: Workers | Literal["au
     train = found.parts["train"]
     if stream is True and isinstance(train, (Part, TextPart)):
         raise DataError(
-            f"{found.name}: stream= goes with a folder of images, recordings or .npy files, and with Parquet; this set is held in "
+            f"{found.name}: stream= goes with a folder of images or of .npy files, with one of recordings, and with Parquet; this set is held in "
             "memory.\nSave its arrays as x.npy and y.npy in a folder, or give a Dataset whose items do not fit in memory."
         )
     if isinstance(train, DatasetPart) and isinstance(workers, int) and workers:
