@@ -15,6 +15,8 @@ from netwright.errors import NetworkError
 from netwright.registry import check_options, option_names
 
 _SHAPES = ("input_shape", "num_outputs")
+# What our own networks may be told of the data (`Preparation.facts`): no options, whatever the data.
+_FACTS = ("cardinalities", "vocabulary", "padding", "every_token")
 
 
 def network(
@@ -110,7 +112,7 @@ def _constructed(
         )
     asked = {key: value for key, value in facts.items() if names is not None and key in names}
     arguments = {key: value for key, value in taken.items() if value is not None} | asked | dict(options)
-    check_options(builder, options, called, given=(*_SHAPES, *asked))
+    check_options(builder, options, called, given=(*_SHAPES, *asked, *(_FACTS if registered else ())))
     _check_complete(builder, called, arguments)
     try:
         built = builder(**arguments)
