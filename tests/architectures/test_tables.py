@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from netwright.architectures import network
+from netwright.architectures.attention import SelfAttention
 from netwright.architectures.tables import (
     ColumnTokens,
     Embeddings,
-    SelfAttention,
     embedding_width,
     table_resnet,
     table_transformer,

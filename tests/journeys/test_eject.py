@@ -234,3 +234,16 @@ def test_out_writes_what_is_otherwise_printed(netwright: Any, run: Path) -> None
 def test_in_a_fresh_interpreter_with_two_threads(fresh: Any, fresh_script: Any, weights_sha256: Any) -> None:
     fresh.threads = fresh_script.threads = 2
     same_weights(fresh, fresh_script, weights_sha256, "digits", *MATRIX["everything"])
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_deeper_networks_of_images(netwright: Any, script: Any, weights_sha256: Any, name: str) -> None:
+    options = ("--set", "network.widths=[4, 8]", "--set", "network.stochastic_depth=0.2")
+    options = options if name == "resnet" else ("--set", "network.width=16", "--set", "network.dropout=0.1")
+    command = ("fit", "digits", "--network", name, *options, "--set", "network.blocks=2", "--epochs", 2)
+    command = (*command, "--set", "checkpoint.keep=last")
+    result = netwright(*command, "--limit", 300, "--quiet", "--json", "--out", "run").json
+    (netwright.folder / "train.py").write_text(netwright("eject", "run").stdout)
+    script(netwright.folder / "train.py")
+    weights = torch.load(netwright.folder / "weights.pt", weights_only=True)
+    assert weights_sha256(weights) == result["weights_sha256"]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from netwright.architectures.activations import activations
+from netwright.architectures.attention import Added, attention_blocks
 from netwright.architectures.options import check_dropout, check_whole
 from netwright.errors import NetworkError
 
@@ -79,31 +80,6 @@ class FirstToken(nn.Module):
         return x[:, 0]
 
 
-class Added(nn.Sequential):
-    """Adds what its layers make of the input to the input: the same shape in and out."""
-
-    def forward(self, x):  # type: ignore[no-untyped-def]
-        return x + super().forward(x)
-
-
-class SelfAttention(nn.Module):
-    """Attention of each token to all of them: (N, T, width) float in and out (Vaswani et al. 2017)."""
-
-    def __init__(self, width, heads, dropout=0.0):  # type: ignore[no-untyped-def]
-        super().__init__()
-        self.width, self.heads, self.dropout = width, heads, dropout
-        self.inward = nn.Linear(width, 3 * width)
-        self.outward = nn.Linear(width, width)
-
-    def forward(self, x):  # type: ignore[no-untyped-def]
-        count, tokens, width = x.shape
-        query, key, value = self.inward(x).view(count, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.dropout if self.training else 0.0
-        )
-        return self.outward(mixed.transpose(1, 2).reshape(count, tokens, width))
-
-
 def table_resnet(
     input_shape: Sequence[int],
     num_outputs: int,
@@ -165,31 +141,19 @@ def table_transformer(
     follow from the data: the last columns, whole numbers below them, are embedded. Raises NetworkError.
     """
     numbers = _check_row("table-transformer", input_shape, cardinalities)
-    for option, value in (("width", width), ("blocks", blocks), ("heads", heads)):
-        check_whole(value, option)
-    check_dropout(dropout)
-    if width % heads:
-        raise NetworkError(
-            f"`width` is a multiple of `heads`, so that each head has as much; got {width} and {heads}"
-        )
-    inner = check_whole(int(width * factor), "factor x width")
-    layers: list[nn.Module] = [ColumnTokens(numbers, tuple(cardinalities), width)]
-    for block in range(blocks):
-        # The row's token is normalised only once before it meets the others: without the first norm it trains better (same source).
-        before = [nn.LayerNorm(width)] if block else []
-        dropped = [nn.Dropout(dropout)] if dropout else []
-        layers.append(Added(*before, SelfAttention(width, heads, dropout)))
-        layers.append(
-            Added(
-                nn.LayerNorm(width),
-                nn.Linear(width, inner),
-                activations[activation](),
-                *dropped,
-                nn.Linear(inner, width),
-            )
-        )
+    check_whole(width, "width")
+    tokens = ColumnTokens(numbers, tuple(cardinalities), width)
+    # The row's token meets the others as it is: without the first norm it trains better (same source).
+    layers = attention_blocks(
+        width, blocks, heads, factor=factor, dropout=dropout, activation=activation, first_norm=False
+    )
     return nn.Sequential(
-        *layers, FirstToken(), nn.LayerNorm(width), activations["relu"](), nn.Linear(width, num_outputs)
+        tokens,
+        *layers,
+        FirstToken(),
+        nn.LayerNorm(width),
+        activations["relu"](),
+        nn.Linear(width, num_outputs),
     )
 
 
