@@ -99,4 +99,4 @@ def test_said_to_people(netwright: Any, arrays: Path) -> None:
         "an epoch, by a trial (" in ended.stderr or "of a step" in ended.stderr
     )
     near = netwright("fit", "set", "--target", "y", code=2)
-    assert "target= goes with Parquet files" in near.stderr
+    assert "target= goes with a table" in near.stderr
