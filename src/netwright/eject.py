@@ -19,7 +19,7 @@ from netwright.data.augmentation import Augmentation, augmentation_draws, augmen
 from netwright.data.cifar import read_cifar10
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
-from netwright.data.images import decode_image, list_files, natural_key
+from netwright.data.images import decode_image, list_files, natural_key, walk_files
 from netwright.data.media import PICTURES, RECORDINGS, Medium
 from netwright.data.npz import KEYS
 from netwright.data.order import balanced_order, epoch_order
@@ -133,7 +133,12 @@ def _reading_definitions(data: Data) -> list[str]:
     if reading.kind == "cifar10":
         parts.append(_with_imports(read_cifar10, "io", "os", "tarfile"))
     if reading.kind in ("folder", "sounds"):
-        parts += ["from typing import Any", _with_imports(natural_key, "os", "re"), _source(list_files)]
+        parts += [
+            "from typing import Any",
+            _with_imports(natural_key, "os", "re"),
+            _source(walk_files),
+            _source(list_files),
+        ]
     if reading.kind == "folder":
         parts.append(_source(decode_image))
     if reading.kind == "sounds":

@@ -247,7 +247,7 @@ class Recipe(_Section):
         },
     }
 
-    # What a kind of data wants otherwise (`netwright.data.kind_of`), whatever the set; entries of `network`, `optimizer` and
+    # What a kind of data wants otherwise (`netwright.data.kinds`), whatever the set; entries of `network`, `optimizer` and
     # `schedule` go with the network's name.
     kinds: ClassVar[dict[str, dict[str, Any]]] = {
         "table": {
@@ -323,6 +323,10 @@ class Recipe(_Section):
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
+        if all(section in given for section in cls.model_fields):
+            return (
+                wanted  # what a run has written: every entry is there, and no folder needs to be looked into
+            )
         named = cls.defaults.get(source)
         if named is None and kind is None:
             column, target = given.get("text", {}).get("column"), given.get("data", {}).get("target")

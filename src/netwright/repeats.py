@@ -62,9 +62,7 @@ def carry_out_often(
     done: list[Run] = []
     for name, one in runs:
         done.append(
-            carry_out(
-                one, out=folder / name, resume=resume, quiet=quiet, examine=examine and not done, force=force
-            )
+            carry_out(one, out=folder / name, resume=resume, quiet=quiet, examine=examine, force=force)
         )
     tests = [(run.result or {}).get("test") for run in done]
     scored = [test for test in tests if test is not None]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from netwright.data.kinds import kind_of
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
@@ -226,7 +225,7 @@ class Run:
 
     @property
     def decision(self) -> Decision | None:
-        """From which probability on the rarer of two classes is taken; None for numbers and other counts of classes."""
+        """From which probability on the rarer of two classes is taken; None for numbers and other counts of classes. Reads the result."""
         counts = self.meaning.get("class_counts")
         if self.classes is None or len(self.classes) != 2 or counts is None:
             return None
@@ -281,7 +280,8 @@ class Run:
     def _records(self, raw: Iterable[tuple[str, Tensor]], *, batch: int) -> Iterator[dict[str, Any]]:
         from netwright.data.epochs import at_once
 
-        loss = self.loss()
+        loss, decision = self.loss(), self.decision
+        rule = None if decision is None else decision.rule
         examples = iter(raw)
         batch = at_once(self.preparation.prepared_shape, most=batch)
         while chunk := list(islice(examples, batch)):
@@ -292,20 +292,18 @@ class Run:
                 remarks = self.preparation.remarks(example)
                 yield {
                     "input": name,
-                    **self._answer(output.unsqueeze(0).float(), loss),
+                    **self._answer(output.unsqueeze(0).float(), loss, rule),
                     "unlike_training": None,
                     **({"remarks": remarks} if remarks else {}),
                 }
 
-    def _answer(self, output: Tensor, loss: nn.Module) -> dict[str, Any]:
+    def _answer(self, output: Tensor, loss: nn.Module, rule: tuple[int, float] | None) -> dict[str, Any]:
         if self.classes is None:
             values = self.preparation.in_units(output).reshape(-1).tolist()
             return {"label": None, "value": values[0] if len(values) == 1 else values}
         shares = to_probabilities(output, loss)[0]
         probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
-        taken = decide(
-            shares.unsqueeze(0).cpu().numpy(), None if self.decision is None else self.decision.rule
-        )
+        taken = decide(shares.unsqueeze(0).cpu().numpy(), rule)
         return {"label": self.classes[int(taken[0])], "probabilities": probabilities}
 
     def write(
@@ -390,9 +388,6 @@ def asked_of_table(recipe: Recipe) -> dict[str, Any]:
     from netwright.registry import option_names
 
     entries = recipe.table.model_dump(exclude_defaults=True)
-    kind = kind_of(str(recipe.data.source), target=recipe.data.target, text_column=recipe.text.column)
-    if kind != "table":
-        return entries
     name = recipe.network.name
     takes = option_names(networks[name]) or [] if name in networks else []
     if "cardinalities" not in takes:

@@ -133,11 +133,15 @@ def test_it_can_be_printed_and_made_again(name):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("transformer", {"width": 30, "heads": 4}, "a multiple of the 4 `heads`; got 30"),
-        ("transformer", {"layers": 0}, "`layers` expects a whole number above 0; got 0"),
+        (
+            "transformer",
+            {"width": 30, "heads": 4},
+            "a multiple of `heads`, so that each head has as much; got 30 and 4",
+        ),
+        ("transformer", {"layers": 0}, "`layers` expects a whole number from 1 on; got 0"),
         ("embedding-bag", {"pairs": 1}, "`pairs` expects 0 or a whole number from 2 on; got 1"),
-        ("embedding-bag", {"width": 2.5}, "`width` expects a whole number above 0; got 2.5"),
-        ("text-cnn", {"kernels": []}, "`kernels` expects a whole number above 0"),
+        ("embedding-bag", {"width": 2.5}, "`width` expects a whole number from 1 on; got 2.5"),
+        ("text-cnn", {"kernels": []}, "`kernels` expects a whole number from 1 on"),
         ("lstm", {"dropout": 1}, "`dropout` expects a share"),
         ("gru", {"bidirectional": "yes"}, "`bidirectional` expects true or false; got 'yes'"),
     ],
@@ -242,5 +246,5 @@ def test_a_corpus_needs_a_network_that_predicts_each_token():
         build_writing("lstm", bidirectional=True)
     with pytest.raises(NetworkError, match="predicts each next token of a corpus"):
         build("gpt")
-    with pytest.raises(NetworkError, match="a multiple of the 3 `heads`"):
+    with pytest.raises(NetworkError, match="a multiple of `heads`"):
         build_writing("gpt", heads=3)

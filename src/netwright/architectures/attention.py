@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from netwright.architectures.activations import activations
-from netwright.architectures.options import check_dropout, check_whole
-from netwright.errors import NetworkError
+from netwright.architectures.options import check_dropout, check_heads, check_whole
 
 
 # `eject` prints these classes as they stand: they may name nothing but nn and torch, and keep their arguments as attributes.
@@ -53,10 +52,7 @@ def attention_blocks(
     for option, value in (("width", width), ("blocks", blocks), ("heads", heads)):
         check_whole(value, option)
     check_dropout(dropout)
-    if width % heads:
-        raise NetworkError(
-            f"`width` is a multiple of `heads`, so that each head has as much; got {width} and {heads}"
-        )
+    check_heads(width, heads)
     inner = check_whole(int(width * factor), "factor x width")
     layers: list[nn.Module] = []
     for block in range(blocks):

@@ -19,6 +19,14 @@ def check_switch(value: Any, option: str) -> None:
         raise NetworkError(f"`{option}` expects true or false; got {value!r}")
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raises NetworkError unless each head of an attention has as much of the width."""
+    if width % heads:
+        raise NetworkError(
+            f"`width` is a multiple of `heads`, so that each head has as much; got {width} and {heads}"
+        )
+
+
 def check_whole(value: Any, option: str, *, least: int = 1) -> int:
     """Returns a whole number; raises NetworkError unless it is one from `least` on."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from netwright.data.encodings import read_text
 from netwright.data.epochs import Epochs
+from netwright.data.media import TEXTS
 from netwright.data.order import epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
-from netwright.data.text import SUFFIXES, VOCABULARY_AT_MOST, WORDS, TextOptions, TextPreparation
+from netwright.data.text import VOCABULARY_AT_MOST, WORDS, TextOptions, TextPreparation
 from netwright.data.tokens import UNKNOWN, train_tokenizer
 from netwright.errors import DataError
 
@@ -142,7 +143,7 @@ class CorpusSplit(Epochs):
 
 def is_corpus(path: Path) -> bool:
     """Says whether a path is a file of plain text by its name."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return TEXTS.named(path) and path.is_file()
 
 
 def load_corpus(

@@ -72,12 +72,12 @@ def natural_key(name: str) -> list:
 
 
 # `eject` prints this function with inspect.getsource: it may name nothing but os and natural_key.
-def list_files(folder: str) -> list:
-    """Returns the paths of all files under a folder, in natural order; hidden ones are left out.
+def walk_files(folder: str):  # type: ignore[no-untyped-def]
+    """Yields (folder, names of its files) of a folder and all below it; what is hidden is left out.
 
     Links are followed, each real folder once.
     """
-    found, seen = [], set()
+    seen = set()
     for where, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:
@@ -85,8 +85,14 @@ def list_files(folder: str) -> list:
             continue
         seen.add(real)
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        found += [os.path.join(where, name) for name in files if not name.startswith(".")]
-    return sorted(found, key=natural_key)
+        yield where, [name for name in files if not name.startswith(".")]
+
+
+def list_files(folder: str) -> list:
+    """Returns the paths of all files that `walk_files` meets, in natural order."""
+    return sorted(
+        (os.path.join(where, name) for where, names in walk_files(folder) for name in names), key=natural_key
+    )
 
 
 @contextmanager
@@ -97,15 +103,22 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
+def explain_absent(source: Any, expected: str) -> str | None:
+    """Returns, in a few words, why there is nothing to read at a path; None if there is something, or this is no path."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    if not os.path.exists(source):
+        return "no such file"
+    if os.path.isdir(source):
+        return f"expected a {expected}, came a folder"
+    return f"expected a {expected}, came an empty file" if os.path.getsize(source) == 0 else None
+
+
 def explain_unreadable(source: Any, error: Exception) -> str:
     """Returns, in a few words, why a picture could not be read."""
-    if isinstance(source, (str, os.PathLike)):
-        if not os.path.exists(source):
-            return "no such file"
-        if os.path.isdir(source):
-            return "expected a picture, came a folder"
-        if os.path.getsize(source) == 0:
-            return "expected a picture, came an empty file"
+    absent = explain_absent(source, "picture")
+    if absent is not None:
+        return absent
     if type(error).__name__ == "UnidentifiedImageError":
         return "expected a picture (PNG, JPEG, BMP, GIF, WebP, TIFF), came something else or a damaged header"
     if isinstance(error, PermissionError):

@@ -345,7 +345,8 @@ def _check_unused(path: Path, options: dict[str, Any], *names: str) -> None:
         "time": "a table",
     }
     for option in names:
-        if options[option]:
+        given = set(options[option]) - {"suits"} if option == "table" else options[option]
+        if given:
             raise DataError(
                 f"{path}: {option}= goes with {takes[option]}, came {options[option]!r} with another source"
             )

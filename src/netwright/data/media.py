@@ -1,4 +1,4 @@
-"""Which files in a folder are examples: pictures or recordings, told by the ending of their names."""
+"""Which files in a folder are examples: pictures, recordings or texts, told by the ending of their names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwright.data.images import SUFFIXES, list_files
+from netwright.data.images import SUFFIXES, list_files, walk_files
 from netwright.errors import DataError
 
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"})
+
+TEXT_SUFFIXES = frozenset({".txt", ".text"})
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Medium:
 
 PICTURES = Medium("picture", "images", SUFFIXES)
 RECORDINGS = Medium("recording", "recordings", SOUND_SUFFIXES)
+TEXTS = Medium("text", "texts", TEXT_SUFFIXES)
 
 
 def find_inputs(
@@ -61,9 +64,5 @@ def find_inputs(
 
 def holds_recordings(folder: Path) -> bool:
     """Says whether more of the files under a folder are recordings than pictures, by their names."""
-    more = 0
-    for _, _, files in os.walk(folder, followlinks=True):
-        more += sum(
-            RECORDINGS.named(file) - PICTURES.named(file) for file in files if not file.startswith(".")
-        )
-    return more > 0
+    names = (name for _, inside in walk_files(str(folder)) for name in inside)
+    return sum(RECORDINGS.named(name) - PICTURES.named(name) for name in names) > 0

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.data.delimited import first_line, near, some
+from netwright.data.delimited import first_line, import_pyarrow, near, some
 from netwright.data.labels import check_finite, encode
 from netwright.data.memory import Stream, choose_stream, size_in_words
 from netwright.data.order import epoch_order
@@ -464,13 +464,9 @@ def _spread(column: Any, missing: np.ndarray, width: int) -> np.ndarray:
 
 
 def _open(file: Path) -> Any:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise DataError(
-            f"{file}: reading Parquet needs pyarrow, which is not installed: pip install 'netwright[tables]'"
-        ) from None
+    pyarrow = import_pyarrow(file)
+    from pyarrow import parquet
+
     try:
         return parquet.ParquetFile(file, pre_buffer=False)
     except FileNotFoundError:

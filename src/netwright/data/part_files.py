@@ -31,12 +31,18 @@ def _names_part(entry: Path) -> bool:
 def find_parts(path: Path, takes: Takes) -> dict[str, list[Path]]:
     """Returns the files of each part: those of a folder named train, validation or test, or so beginning.
 
-    Raises DataError where some files belong to a part by their name and others do not.
+    Raises DataError where the path or its tables do not exist, and where some belong to a part by their name and
+    others do not.
     """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
     if path.is_file():
         return {"train": [path]}
     parts: dict[str, list[Path]] = {}
-    for file in list_files(path, takes):
+    files = list_files(path, takes)
+    if not files:
+        raise DataError(f"{path}: expected a table, or a folder of tables (.csv, .tsv, .parquet), came none")
+    for file in files:
         by_folder = "" if file.parent == path else PART_NAMES[file.parent.name.lower()]
         by_name = PART_NAMES.get(re.split(r"[-_.]", file.name.lower())[0], "")
         parts.setdefault(by_folder or by_name, []).append(file)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.data.images import explain_absent
 from netwright.data.stamps import check_stamp
 from netwright.errors import DataError
 
@@ -140,13 +141,9 @@ def check_soundfile(where: Any) -> None:
 
 def explain_unreadable_sound(source: Any, error: Exception) -> str:
     """Returns, in a few words, why a sound file could not be read."""
-    if isinstance(source, (str, os.PathLike)):
-        if not os.path.exists(source):
-            return "no such file"
-        if os.path.isdir(source):
-            return "expected a recording, came a folder"
-        if os.path.getsize(source) == 0:
-            return "expected a recording, came an empty file"
+    absent = explain_absent(source, "recording")
+    if absent is not None:
+        return absent
     if isinstance(error, PermissionError):
         return "permission denied"
     if isinstance(error, ValueError):  # our own

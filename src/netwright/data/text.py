@@ -19,8 +19,6 @@ from netwright.data.preparation import Preparation
 from netwright.data.tokens import PADDING, TOKENS, UNKNOWN, Tokenizer, tokenizer_from_dict, train_tokenizer
 from netwright.errors import DataError, unknown_name
 
-# Files that are texts by their name.
-SUFFIXES = (".txt", ".text")
 # Without `text.length` a network takes texts as long as the longest of training, but of so many tokens at most; without
 # `text.vocabulary` it knows so many tokens at most.
 LENGTH_AT_MOST = {"bpe": 512, "words": 512, "characters": 1024}

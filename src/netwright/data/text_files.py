@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from netwright.data.encodings import read_text
-from netwright.data.folder import PART_NAMES
-from netwright.data.images import SUFFIXES as PICTURES
-from netwright.data.images import list_files, natural_key
+from netwright.data.folder import PART_NAMES, find_classes
+from netwright.data.images import natural_key, walk_files
+from netwright.data.media import PICTURES, TEXTS
 from netwright.data.source import Source
-from netwright.data.text import SUFFIXES, TextOptions, Unit
+from netwright.data.text import TextOptions, Unit
 from netwright.data.text_parts import TextPart
 from netwright.errors import DataError
 
@@ -84,12 +84,10 @@ def text_unit(folder: Path) -> Unit | None:
 def _texts_below(folder: Path) -> bool:
     """Whether the sub-folders hold texts; a picture anywhere makes it a folder of pictures."""
     found = False
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if any(os.path.splitext(file)[1].lower() in PICTURES for file in files):
+    for where, names in walk_files(str(folder)):
+        if any(map(PICTURES.named, names)):
             return False
-        if where != str(folder):
-            found = found or any(file.lower().endswith(SUFFIXES) for file in files)
+        found = found or (where != str(folder) and any(map(TEXTS.named, names)))
     return found
 
 
@@ -111,19 +109,21 @@ def read_text_folder(folder: Path, unit: Unit, options: TextOptions, *, unreadab
     `unreadable` of them. Raises DataError.
     """
     source = Source(folder.name or str(folder), "text", {}, None, image=False, paths=(str(folder),))
-    layout = _in_folders(folder, source.notes) if unit == "file" else _in_files(folder, source.notes)
-    source.classes = tuple(layout["train"])
+    if unit == "file":
+        layout, source.classes = find_classes(folder, TEXTS, source.notes)
+        source.notes.append("one text a file, one sub-folder a class")
+    else:
+        layout = {"train": _in_files(folder, source.notes)}
+        source.classes = tuple(name for name, _ in layout["train"])
     reading = _Reading(folder, options.encoding)
     for part, classes in layout.items():
-        if list(classes) != list(source.classes):
-            raise DataError(_other_classes(folder, part, source.classes, tuple(classes)))
         found = Found()
-        for index, files in enumerate(classes.values()):
+        for index, (_, files) in enumerate(classes):
             for file in files:
                 reading.add(found, file, index, unit)
         source.parts[part] = found.part()
         note_empty(source.notes, found.empty, len(found.texts))
-    reading.check(sum(len(files) for classes in layout.values() for files in classes.values()), unreadable)
+    reading.check(sum(len(files) for classes in layout.values() for _, files in classes), unreadable)
     source.notes += reading.notes()
     _check_every_class(folder, source)
     source.entries = {"text": options.entries(), "unit": unit, "layout": layout}
@@ -182,44 +182,8 @@ class _Reading:
         return said
 
 
-def _in_folders(folder: Path, notes: list[str]) -> dict[str, dict[str, list[str]]]:
-    """Returns {part: {class: its files}} of sub-folders, in natural order."""
-    inside = _folders(folder)
-    named = {PART_NAMES.get(entry.name.lower(), ""): entry for entry in inside}
-    parted = "train" in named and "" not in named and bool(_folders(named["train"]))
-    if parted and len(named) < len(inside):
-        raise DataError(
-            f"{folder}: expected one validation folder, came {', '.join(entry.name for entry in inside)}"
-        )
-    layout: dict[str, dict[str, list[str]]] = {}
-    others = 0
-    for part in ("train", "validation", "test"):
-        place = named.get(part) if parted else folder if part == "train" else None
-        if place is None:
-            continue
-        classes: dict[str, list[str]] = {}
-        for entry in _folders(place):
-            files = list_files(str(entry))
-            classes[entry.name] = [file for file in files if file.lower().endswith(SUFFIXES)]
-            others += len(files) - len(classes[entry.name])
-            if not classes[entry.name]:
-                raise DataError(
-                    f"{entry}: a class without .txt files ({len(files):,} other files).\nPut its texts there, or remove the folder."
-                )
-        if len(classes) < 2:
-            raise DataError(
-                f"{place}: one class only, {next(iter(classes), 'none')!r}; a classifier needs two.\n"
-                "Expected one sub-folder of .txt files a class."
-            )
-        layout[part] = classes
-    if others:
-        notes.append(f"{others:,} files are not called .txt and were not used")
-    notes.append("one text a file, one sub-folder a class")
-    return layout
-
-
-def _in_files(folder: Path, notes: list[str]) -> dict[str, dict[str, list[str]]]:
-    """Returns {"train": {class: [its file]}} of files of lines; classes are called as the files differ: by stem, or by ending."""
+def _in_files(folder: Path, notes: list[str]) -> list[tuple[str, list[str]]]:
+    """Returns [(class, [its file])] of files of lines; classes are called as the files differ: by stem, or by ending."""
     inside = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
         key=lambda e: natural_key(e.name),
@@ -241,23 +205,7 @@ def _in_files(folder: Path, notes: list[str]) -> dict[str, dict[str, list[str]]]
     shown = ", ".join(f"{name} from {entry.name}" for name, entry in list(zip(names, files, strict=True))[:5])
     notes.append(f"one text a line, one file a class: {shown}{', …' if len(files) > 5 else ''}")
     ordered = sorted(zip(names, files, strict=True), key=lambda pair: natural_key(pair[0]))
-    return {"train": {name: [str(entry)] for name, entry in ordered}}
-
-
-def _folders(folder: Path) -> list[Path]:
-    inside = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    return sorted(inside, key=lambda entry: natural_key(entry.name))
-
-
-def _other_classes(folder: Path, part: str, expected: Sequence[str], came: Sequence[str]) -> str:
-    missing = [name for name in expected if name not in came]
-    unknown = [name for name in came if name not in expected]
-    shown = "; ".join(
-        f"{what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
-        for what, names in (("missing", missing), ("not in train", unknown))
-        if names
-    )
-    return f"{folder}: expected the {len(expected)} classes of train in {part}; {shown}"
+    return [(name, [str(entry)]) for name, entry in ordered]
 
 
 def note_empty(notes: list[str], empty: Sequence[str], kept: int, where: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from netwright.data.delimited import is_table, read_sheet, some
-from netwright.data.folder import PART_NAMES
-from netwright.data.images import list_files
 from netwright.data.labels import encode, read_targets
+from netwright.data.part_files import find_parts
 from netwright.data.source import Source
 from netwright.data.text import TextOptions
 from netwright.data.text_files import note_empty
@@ -44,7 +42,8 @@ def read_text_table(
     texts: dict[str, list[str]] = {}
     names: dict[str, list[str]] = {}
     targets: dict[str, np.ndarray] = {}
-    for part, files in _parts(path).items():
+    parts = find_parts(path, is_table)
+    for part, files in parts.items():
         texts[part], names[part], values = [], [], []
         for file in files:
             some_texts, some_targets, rows = _read(
@@ -68,7 +67,7 @@ def read_text_table(
     encoded, found.classes, notes = encode(targets, classes, name=f"{found.name}, column {target!r}")
     found.notes += notes
     found.parts = {part: TextPart(tuple(texts[part]), encoded[part], tuple(names[part])) for part in texts}
-    found.paths = tuple(str(file) for files in _parts(path).values() for file in files)
+    found.paths = tuple(str(file) for files in parts.values() for file in files)
     found.entries = {"text": options.entries(), "unit": "line"}
     return found
 
@@ -133,25 +132,3 @@ def _check_not_names(values: np.ndarray, *, where: str) -> None:
             f"{where}: expected classes that occur more than once, came another value in each of {len(values):,} rows.\n"
             "Is it a number or name of the row? Quantities need a decimal point somewhere to be predicted as numbers."
         )
-
-
-def _parts(path: Path) -> dict[str, list[Path]]:
-    """Returns the files of each part; a file by itself is the training part, whatever its name."""
-    if not path.is_dir():
-        return {"train": [path]}
-    parts: dict[str, list[Path]] = {}
-    for file in map(Path, list_files(str(path))):
-        if is_table(file):
-            by_folder = PART_NAMES.get(file.parent.name.lower(), "") if file.parent != path else ""
-            by_name = PART_NAMES.get(re.split(r"[-_.]", file.name.lower())[0], "")
-            parts.setdefault(by_folder or by_name, []).append(file)
-    if set(parts) == {""}:
-        return {"train": parts[""]}
-    if "" in parts or "train" not in parts:
-        listed = (
-            ", ".join(f"{len(files)} of {part or 'no part'}" for part, files in parts.items()) or "no table"
-        )
-        raise DataError(
-            f"{path}: expected tables named train-… (and validation-…, test-…), or none named so; came {listed}"
-        )
-    return parts
