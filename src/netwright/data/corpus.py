@@ -163,7 +163,7 @@ def load_corpus(
     `validation` and `test_share` are shares of the characters, or numbers of them. Tokens are trained on the training part
     alone; without more said they are characters. Raises DataError for what is no text, and for one that is too short.
     """
-    from netwright.data.loading import count_of
+    from netwright.data.division import count_of
     from netwright.data.sets import Data, Reading
 
     text, used = read_text(path, encoding=options.encoding)
