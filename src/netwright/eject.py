@@ -15,15 +15,18 @@ from torch import nn
 
 import netwright
 from netwright.architectures.user_file import load_object
-from netwright.data.augmentation import Augmentation, augmentation_draws, augmented
+from netwright.data.augmentation import RANDOM_FROM, Augmentation, augmentation_draws, augmented
 from netwright.data.cifar import read_cifar10
+from netwright.data.colours import recoloured
 from netwright.data.folder import PART_NAMES
 from netwright.data.idx import read_idx
 from netwright.data.images import decode_image, list_files, natural_key, walk_files
 from netwright.data.media import PICTURES, RECORDINGS, Medium
+from netwright.data.mixing import Mixing, mixed
 from netwright.data.npz import KEYS
 from netwright.data.order import balanced_order, epoch_order
 from netwright.data.partition import content_hashes, stratified_split
+from netwright.data.randaugment import blended, equalized, randaugmented, stretched, warped
 from netwright.data.recordings import fitted_waveform, read_waveform
 from netwright.data.sound import SoundPreparation, log_mel, mel_filters
 from netwright.data.sound_augmentation import SoundAugmentation, masked, shifted
@@ -84,6 +87,7 @@ def script(run: Run) -> str:
         *_reading_definitions(data),
         _source(balanced_order if run.recipe.data.sampling == "balanced" else epoch_order),
         *_augmentation_definitions(recipe, data),
+        *_mixing_definitions(recipe, data),
         *_network_definitions(run, module),
         *_loss_and_optimizer_definitions(recipe),
         *([PUT] if recipe.train.ema is not None else []),
@@ -159,9 +163,16 @@ def _augmentation_definitions(recipe: Recipe, data: Data) -> list[str]:
     changes = _changes(recipe, data)
     if not changes:
         return []
-    used = (shifted, masked) if isinstance(changes, SoundAugmentation) else (augmented,)
+    used: list[Any] = [shifted, masked] if isinstance(changes, SoundAugmentation) else [augmented]
+    if isinstance(changes, Augmentation):
+        used += [recoloured] * bool(changes.colours())
+        used += [warped, blended, stretched, equalized, randaugmented] * bool(changes.randaugment)
     imports = "from torch import Tensor\nfrom torch.nn import functional as F"
     return [imports, _source(augmentation_draws), *map(_source, used)]
+
+
+def _mixing_definitions(recipe: Recipe, data: Data) -> list[str]:
+    return ["from torch import Tensor", _source(mixed)] if _mixing(recipe, data) else []
 
 
 def _with_imports(function: Any, *modules: str) -> str:
@@ -510,8 +521,8 @@ def _training(run: Run, data: Data) -> str:
         "    network.train()",
         f"    order = {_order(recipe)}",
         *(
-            ["    draws = augmentation_draws(len(train_x), seed=seed, epoch=epoch)"]
-            if _changes(recipe, data)
+            [f"    draws = augmentation_draws(len(train_x), {_drawn(changes)})"]
+            if (changes := _changes(recipe, data))
             else []
         ),
         "    total = 0.0",
@@ -532,11 +543,19 @@ def indented(lines: list[str]) -> list[str]:
 def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     accumulate, clip = recipe.train.accumulate, recipe.train.clip
     scaled = recipe.train.precision == "fp16-mixed"
-    forward = ["outputs = network(x)", f"value = loss(outputs, {_targets(recipe, data)})"]
+    mixing = _mixing(recipe, data)
+    targets = "y" if mixing and data.classes is not None else _targets(recipe, data)
+    forward = ["outputs = network(x)", f"value = loss(outputs, {targets})"]
     if PRECISIONS[recipe.train.precision] is not None:
         dtype = PRECISIONS[recipe.train.precision]
         forward = [f"with torch.autocast(device.type, dtype={dtype}):", *indented(forward)]
-    batch = [f"x, y = {_prepared(recipe, data)}, train_y[rows].to(device)", *forward]
+    batch = [f"x, y = {_prepared(recipe, data)}, train_y[rows].to(device)"]
+    if mixing:
+        shares = (
+            "y" if mixing.num_classes is None else f"nn.functional.one_hot(y, {mixing.num_classes}).float()"
+        )
+        batch.append(f"x, y = mixed(x, {shares}, (seed, epoch, number), {_keywords(mixing.settings())})")
+    batch += forward
     after = []
     if scaled:
         after.append("scaler.unscale_(optimizer)")
@@ -551,11 +570,18 @@ def _steps(recipe: Recipe, schedule: Schedule, data: Data) -> list[str]:
     if accumulate == 1:
         backward = part.format("value") if scaled else "value.backward()"
         body = ["optimizer.zero_grad()", *batch, backward, "total += value.item() * len(rows)", *after]
-        return ["for rows in order.split(batch):", *indented(body)]
+        each = "number, rows in enumerate(order.split(batch))" if mixing else "rows in order.split(batch)"
+        return [f"for {each}:", *indented(body)]
     weight = part.format("value * (len(rows) / len(group)) if len(rows) < len(group) else value")
     inner = [*batch, weight, "total += value.item() * len(rows)"]
-    body = ["optimizer.zero_grad()", "for rows in group.split(batch):", *indented(inner), *after]
-    return [f"for group in order.split({accumulate} * batch):", *indented(body)]
+    each, every = "rows in group.split(batch)", f"group in order.split({accumulate} * batch)"
+    if mixing:
+        each, every = (
+            f"number, rows in enumerate(group.split(batch), {accumulate} * step)",
+            f"step, {every[:9]}enumerate({every[9:]})",
+        )
+    body = ["optimizer.zero_grad()", f"for {each}:", *indented(inner), *after]
+    return [f"for {every}:", *indented(body)]
 
 
 def _prepared(recipe: Recipe, data: Data) -> str:
@@ -571,7 +597,16 @@ def _prepared(recipe: Recipe, data: Data) -> str:
         if not (changes.mask_time or changes.mask_frequency):
             return f"prepare({raw})"
         return f"masked(prepare({raw}), draws[rows].to(device), {_keywords(changes.masks(preparation))})"
+    highest = getattr(preparation, "highest", None)
+    if changes.randaugment:
+        chosen = f"operations={changes.randaugment}, magnitude={changes.magnitude!r}, highest={highest!r}"
+        raw = f"randaugmented({raw}, draws[rows, {RANDOM_FROM}:].to(device), {chosen})"
+    if changes.colours():
+        chosen = f"{_keywords(changes.colours())}, highest={highest!r}"
+        raw = f"recoloured({raw}, draws[rows, 15:19].to(device), {chosen})"
     settings = {name: repr(value) for name, value in changes.settings().items()}
+    if not settings:
+        return f"prepare({raw})"
     if changes.cutout:
         # As `netwright.data.augmentation` has it.
         centred = bool((preparation.mean != 0).any())
@@ -585,6 +620,15 @@ def _keywords(arguments: Mapping[str, Any]) -> str:
 
 def _changes(recipe: Recipe, data: Data) -> Augmentation | SoundAugmentation:
     return data.changes(recipe.augment.model_dump(exclude_defaults=True))
+
+
+def _drawn(changes: Augmentation | SoundAugmentation) -> str:
+    columns = "" if changes.columns == 8 else f", columns={changes.columns}"
+    return f"seed=seed, epoch=epoch{columns}"
+
+
+def _mixing(recipe: Recipe, data: Data) -> Mixing:
+    return data.mixing(recipe.augment.model_dump(exclude_defaults=True))
 
 
 def _order(recipe: Recipe) -> str:

@@ -102,11 +102,22 @@ class TextRecipe(_Section):
 
 class AugmentRecipe(_Section):
     flip: bool = False
+    flip_vertical: bool = False
     shift: int = Field(0, ge=0)
     rotate: float = Field(0.0, ge=0, le=180)
     zoom: float = Field(0.0, ge=0, lt=1)
+    shear: float = Field(0.0, ge=0, lt=90)
+    crop: float = Field(0.0, ge=0, le=1)
     cutout: int = Field(0, ge=0)
     edge: Literal["black", "reflect"] = "black"
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5)
+    randaugment: int = Field(0, ge=0)
+    magnitude: float = Field(9.0, ge=0, le=30)
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
     time_shift: float = Field(0.0, ge=0)
     mask_time: float = Field(0.0, ge=0)
     mask_frequency: int = Field(0, ge=0)

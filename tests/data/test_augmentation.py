@@ -205,3 +205,60 @@ def test_an_unknown_entry_is_answered_with_the_near_one_and_rows_are_no_images()
     rows = load(torch.randn(20, 4), torch.arange(20) % 2, validation=0)
     with pytest.raises(DataError, match="changes images"):
         rows.with_augmentation({"flip": True})
+
+
+def test_a_vertical_flip_mirrors_about_half_of_the_images(images: torch.Tensor) -> None:
+    drawn = augmentation_draws(COUNT, seed=1, epoch=2, columns=19)
+    came = augmented(images, drawn, flip_vertical=True)
+    mirrored = [torch.equal(new, torch.flip(old, [1])) for new, old in zip(came, images)]
+    assert mirrored == (drawn[:, 8] < 0.5).tolist() and 10 < sum(mirrored) < 30
+
+
+def test_a_crop_is_that_part_of_the_image_resized(images: torch.Tensor) -> None:
+    """With torch's own interpolation of the part that the draws name; whole pixels, so that both see the same part."""
+    image = images[:1, :, :8, :8]
+    for row, column in ((0, 0), (0, 4), (3, 1)):
+        drawn = torch.zeros(1, 15)
+        drawn[0, 11], drawn[0, 12] = 1.0, 0.5  # the least area, and square
+        drawn[0, 13], drawn[0, 14] = column / 4, row / 4
+        part = image[:, :, row : row + 4, column : column + 4].float()
+        expected = F.interpolate(part, (8, 8), mode="bilinear", align_corners=False)
+        came = augmented(image, drawn, crop=0.25)
+        # At its edges the part sees its neighbours, which the resized part does not have.
+        assert torch.allclose(came[:, :, 1:-1, 1:-1], expected[:, :, 1:-1, 1:-1], atol=1e-2)
+
+
+def test_crops_have_the_areas_and_sides_that_are_asked_for() -> None:
+    drawn = augmentation_draws(400, seed=0, epoch=0, columns=15)
+    across = torch.arange(100.0).expand(400, 1, 100, 100)
+    wide, high = (
+        augmented(picture, drawn, crop=0.3)[:, 0].flatten(1) for picture in (across, across.transpose(2, 3))
+    )
+    wide, high = ((shown.amax(1) - shown.amin(1) + 1) / 100 for shown in (wide, high))
+    assert (wide * high).min() > 0.28 and (wide * high).max() > 0.95
+    # A side that would not fit is cut to the whole, which takes some of the area.
+    inside = (wide < 0.99) & (high < 0.99)
+    assert inside.sum() > 200 and (wide / high)[inside].min() > 0.73 and (wide / high)[inside].max() < 1.37
+
+
+def test_a_shear_moves_rows_by_the_tangent(images: torch.Tensor) -> None:
+    bar = torch.zeros(1, 1, 41, 41)
+    bar[:, :, :, 19:22] = 255
+    drawn = torch.full((1, 15), 0.5)
+    drawn[0, 9] = 1.0
+    slanted = augmented(bar, drawn, shear=30)[0, 0]
+    columns = torch.arange(41.0)
+    centre = (slanted * columns).sum(1) / slanted.sum(1)
+    moved = centre[30] - centre[10]
+    assert abs(float(moved)) == pytest.approx(20 * np.tan(np.pi / 6), abs=0.5)
+    upright = augmented(bar.transpose(2, 3), drawn, shear=30)[0, 0]
+    assert torch.allclose(upright[:, 14:27], bar[0, 0].T[:, 14:27], atol=1e-3)
+
+
+def test_older_recipes_draw_what_they_drew() -> None:
+    """A run of an older version that is resumed must see the same images."""
+    assert Augmentation.build({"shift": 2, "rotate": 5, "cutout": 1}).columns == 8
+    assert Augmentation.build({"shear": 2}).columns == Augmentation.build({"hue": 0.1}).columns == 19
+    assert Augmentation.build({"randaugment": 2}).columns == 23
+    first = augmentation_draws(2, seed=0, epoch=0)[0, :3]
+    assert torch.equal(first, torch.rand(3, generator=torch.Generator().manual_seed(1_000_003)))

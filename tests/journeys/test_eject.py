@@ -182,11 +182,32 @@ def test_a_network_with_layers_of_our_own(netwright: Any, script: Any, weights_s
 
 
 @pytest.mark.parametrize(
-    "changes", [{"shift": 1, "flip": True}, {"rotate": 10, "zoom": 0.1, "cutout": 3, "edge": "reflect"}]
+    "changes",
+    [
+        {"shift": 1, "flip": True},
+        {"rotate": 10, "zoom": 0.1, "cutout": 3, "edge": "reflect"},
+        {"crop": 0.5, "shear": 10, "flip_vertical": True, "brightness": 0.3, "contrast": 0.2},
+        {"randaugment": 2, "magnitude": 12, "mixup": 0.2, "cutmix": 1.0},
+        {"contrast": 0.2},
+    ],
 )
 def test_changed_images(netwright: Any, script: Any, weights_sha256: Any, changes: dict[str, Any]) -> None:
     settings = options(*(f"augment.{name}={value}" for name, value in changes.items()))
     same_weights(netwright, script, weights_sha256, "digits", *SMALL, "--epochs", 2, *settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("augment.saturation=0.4", "augment.hue=0.1", "augment.randaugment=1"),
+        ("augment.mixup=0.4", "train.accumulate=2"),
+        ("augment.cutmix=1", "loss.name=bce-with-logits"),
+    ],
+)
+def test_changed_photos(
+    netwright: Any, script: Any, weights_sha256: Any, photos: Path, settings: tuple[str, ...]
+) -> None:
+    same_weights(netwright, script, weights_sha256, "photos", *SMALL, "--batch", 8, *options(*settings))
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "pictures"])

@@ -68,6 +68,7 @@ class CorpusSplit(Epochs):
     preparation: CorpusPreparation
     characters: int = 0
     augmentation: None = None
+    mixing: None = None
     balanced: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     every_token = True

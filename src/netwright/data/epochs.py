@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netwright.data.augmentation import Changes, augmentation_draws
+from netwright.data.mixing import Mixing
 from netwright.data.order import balanced_order, epoch_order, share_of_epoch
 from netwright.data.preparation import Preparation
 
@@ -25,6 +26,7 @@ class Epochs:
     targets: Tensor
     preparation: Preparation
     augmentation: Changes | None
+    mixing: Mixing | None
     balanced: bool
     device: torch.device
 
@@ -50,21 +52,30 @@ class Epochs:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batches of one epoch of training, from batch `start` on: a pure function of its arguments.
 
-        `share` (rank, world): only this process's part of each batch, as `share_of_epoch` has it. Raises DataError
+        `share` (rank, world): only this process's part of each batch, as `share_of_epoch` has it. With `mixing` the
+        examples of a batch, or of this part of it, are mixed. Raises DataError
         where a file has changed since the set was loaded.
         """
         order = self.order(seed=seed, epoch=epoch)
         if share[1] > 1:
             order, batch = share_of_epoch(order, batch, share)
-        draws = None
-        if self.augmentation:
-            draws = augmentation_draws(len(self), seed=seed, epoch=epoch).to(self.device)
-        return self.batches(batch, order, start, draws)
+        batches = self.batches(batch, order, start, self.draws(seed=seed, epoch=epoch))
+        if not self.mixing:
+            return batches
+        mixing = self.mixing
+        return (mixing(x, y, (seed, epoch, number)) for number, (x, y) in enumerate(batches, start))
+
+    def draws(self, *, seed: int, epoch: int) -> Tensor | None:
+        """Returns the numbers (N, columns) that decide how an epoch changes its examples; None where it does not."""
+        if not self.augmentation:
+            return None
+        columns = self.augmentation.columns
+        return augmentation_draws(len(self), seed=seed, epoch=epoch, columns=columns).to(self.device)
 
     def batches(
         self, batch: int, order: Tensor | None = None, start: int = 0, draws: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (x, y), prepared; with `draws` (N, 8), those of an epoch for all examples, changed."""
+        """Yields (x, y), prepared; with `draws` (N, columns), those of an epoch for all examples, changed."""
         raise NotImplementedError
 
     def finished(self, raw: Tensor, draws: Tensor | None) -> Tensor:

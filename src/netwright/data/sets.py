@@ -15,6 +15,7 @@ from netwright.data.ahead import Workers
 from netwright.data.augmentation import Augmentation
 from netwright.data.corpus import CorpusSplit
 from netwright.data.generators import kept_generators
+from netwright.data.mixing import OPTIONS, Mixing
 from netwright.data.preparation import Preparation
 from netwright.data.sound import SoundPreparation
 from netwright.data.sound_augmentation import SoundAugmentation
@@ -112,20 +113,43 @@ class Data:
         The entries are those of `Augmentation`, or of `SoundAugmentation`. Raises DataError: the examples are neither, or an
         entry cannot be.
         """
-        augmentation = self.changes(entries)
-        if not augmentation:
-            return self
-        augmentation.check(self.preparation, name=self.name)
-        assert not isinstance(self.train, CorpusSplit)  # whose windows have no shape of images
-        what = "recordings" if isinstance(augmentation, SoundAugmentation) else "images"
-        notes = (*self.notes, f"training {what} are {augmentation.describe()}, anew in every epoch")
-        return replace(self, train=replace(self.train, augmentation=augmentation), notes=notes)
+        augmentation, mixing = self.changes(entries), self.mixing(entries)
+        notes = list(self.notes)
+        train = self.train
+        if augmentation:
+            augmentation.check(self.preparation, name=self.name)
+            assert not isinstance(train, CorpusSplit)  # whose windows have no shape of images
+            what = "recordings" if isinstance(augmentation, SoundAugmentation) else "images"
+            notes.append(f"training {what} are {augmentation.describe()}, anew in every epoch")
+            train = replace(train, augmentation=augmentation)
+        if mixing:
+            assert not isinstance(train, CorpusSplit)
+            notes.append(
+                f"training examples of a batch are mixed in pairs, and their targets: {mixing.describe()}"
+            )
+            train = replace(train, mixing=mixing)
+        return replace(self, train=train, notes=tuple(notes))
+
+    def mixing(self, entries: Mapping[str, Any]) -> Mixing:
+        """Returns how these entries of the section `augment` mix the examples of a batch; raises DataError."""
+        mixing = Mixing.build(entries, num_classes=None if self.classes is None else len(self.classes))
+        sound = isinstance(self.preparation, SoundPreparation)
+        shape = () if isinstance(self.train, CorpusSplit) else self.preparation.prepared_shape
+        if mixing and len(shape) != 3:
+            raise DataError(
+                f"{self.name}: augment.{next(iter(mixing.settings()))} mixes images or recordings, which this set does not hold.\n"
+                "Leave it out."
+            )
+        if mixing.cutmix and sound:
+            raise DataError(f"{self.name}: augment.cutmix goes with images; recordings take augment.mixup")
+        return mixing
 
     def changes(self, entries: Mapping[str, Any]) -> Augmentation | SoundAugmentation:
         """Returns what these entries of the section `augment` do to examples of this kind; raises DataError.
 
         Entries that change examples of the other kind are an error, not left out.
         """
+        entries = {name: value for name, value in entries.items() if name not in OPTIONS}
         sound = isinstance(self.preparation, SoundPreparation)
         kind, other = (SoundAugmentation, Augmentation) if sound else (Augmentation, SoundAugmentation)
         words = ("recordings", "images") if sound else ("images", "recordings")

@@ -73,6 +73,11 @@ class SoundAugmentation:
                 raise DataError(f"augment.{name}: expected {expected} from 0 on, came {value!r}")
         return cls(**entries)
 
+    @property
+    def columns(self) -> int:
+        """How many numbers are drawn for an example."""
+        return 8
+
     def __bool__(self) -> bool:
         return bool(self.time_shift or self.mask_time or self.mask_frequency)
 

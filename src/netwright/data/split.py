@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from netwright.data.augmentation import Changes
 from netwright.data.epochs import Epochs, batches_in_chunk
+from netwright.data.mixing import Mixing
 from netwright.data.preparation import Preparation
 
 
@@ -34,6 +35,7 @@ class Split(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Changes | None = None
+    mixing: Mixing | None = None
     balanced: bool = False
 
     @property
@@ -103,6 +105,7 @@ class DatasetSplit(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Changes | None = None
+    mixing: Mixing | None = None
     balanced: bool = False
     workers: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -12,6 +12,7 @@ from torch import Tensor
 from netwright.data.ahead import Pieces, Workers, read_pieces
 from netwright.data.augmentation import Changes
 from netwright.data.epochs import Epochs, batches_in_chunk
+from netwright.data.mixing import Mixing
 from netwright.data.preparation import Preparation
 
 
@@ -56,6 +57,7 @@ class StreamSplit(Epochs):
     preparation: Preparation
     names: tuple[str, ...] | None = None
     augmentation: Changes | None = None
+    mixing: Mixing | None = None
     balanced: bool = False
     workers: Workers = "thread"
     pinned: bool = False

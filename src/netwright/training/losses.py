@@ -129,11 +129,19 @@ def match_targets(targets: Tensor, loss: Callable[..., Any], outputs: int | Tens
     if not targets.is_floating_point():
         # Only (N,) ids have a one-hot row each; masks (N, H, W) go to losses that take them as they are.
         return _from_ids(targets, outputs) if targets.dim() == 1 and _is_one(loss, _WANT_FLOATS) else targets
+    if _is_one(loss, (nn.NLLLoss,)):
+        raise NetworkError(
+            "the targets are shares of the classes (mixup, cutmix), which the loss nll does not take: use cross-entropy"
+        )
     if _is_one(loss, _WANT_CLASSES):
         return targets  # shares of each class, (N, C)
     wanted = outputs.shape if isinstance(outputs, Tensor) else torch.Size([len(targets), outputs])
     if targets.shape == wanted:
         return targets
+    if targets.dim() == 2 and targets.shape[1] == 2 and wanted.numel() == len(targets):
+        return targets[:, 1].reshape(
+            wanted
+        )  # shares of two classes, of which a single output tells the second
     if targets.numel() == wanted.numel() and len(targets) == wanted[0] and 1 in (targets.dim(), len(wanted)):
         return targets.reshape(wanted)
     raise NetworkError(
