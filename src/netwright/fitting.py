@@ -25,7 +25,7 @@ from netwright.architectures import network as build_network
 from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
-from netwright.metrics import best_threshold, rarer_class
+from netwright.metrics import best_threshold
 from netwright.outcome import report_of, shown
 from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
@@ -47,6 +47,7 @@ from netwright.run import (
     Decision,
     Run,
     load_data,
+    looked_for,
     score,
 )
 from netwright.training.checkpoints import (
@@ -564,11 +565,13 @@ def _finish(
 
 
 def _check_decision(recipe: Recipe, data: Data) -> None:
-    if recipe.decision.threshold is None:
+    asked = recipe.decision.model_dump(exclude_none=True)
+    if not asked:
         return
     if data.classes is None or len(data.classes) != 2:
         what = "numbers to predict" if data.classes is None else f"{len(data.classes)} classes"
-        raise RecipeError(f"decision.threshold goes with two classes; {data.name} has {what}")
+        raise RecipeError(f"decision.{next(iter(asked))} goes with two classes; {data.name} has {what}")
+    looked_for(data.classes, data.class_counts or (), recipe.decision.positive)
     if recipe.decision.threshold == "f1" and not len(data.validation):
         raise RecipeError(
             "decision.threshold=f1 is chosen on validation examples; data.validation=0 leaves none"
@@ -578,16 +581,17 @@ def _check_decision(recipe: Recipe, data: Data) -> None:
 def _decision(recipe: Recipe, state: TrainingState, data: Data) -> Decision | None:
     """Returns how one of two classes is taken: the threshold of the best F1 is chosen in validation. None for other tasks."""
     counts = data.class_counts
-    if counts is None or len(counts) != 2:
+    if data.classes is None or counts is None or len(counts) != 2:
         return None
+    positive = looked_for(data.classes, counts, recipe.decision.positive)
     best = None
     if len(data.validation):
         outputs, targets = outputs_of(
             state.network, data.validation, precision=recipe.train.precision, processes=state.processes
         )
         shares = to_probabilities(outputs, state.loss)
-        best = best_threshold(shares, targets, positive=rarer_class(counts))
-    return Decision.of(counts, asked=recipe.decision.threshold, best=best)
+        best = best_threshold(shares, targets, positive=positive)
+    return Decision.of(positive, asked=recipe.decision.threshold, best=best)
 
 
 def _write_result(

@@ -170,6 +170,7 @@ class TrainRecipe(_Section):
 
 
 class DecisionRecipe(_Section):
+    positive: str | int | None = None
     threshold: float | Literal["f1"] | None = None
 
     @model_validator(mode="after")

@@ -225,12 +225,14 @@ class Run:
 
     @property
     def decision(self) -> Decision | None:
-        """From which probability on the rarer of two classes is taken; None for numbers and other counts of classes. Reads the result."""
+        """From which probability on the class that is looked for is taken; None for numbers and other counts of classes. Reads the result."""
         counts = self.meaning.get("class_counts")
         if self.classes is None or len(self.classes) != 2 or counts is None:
             return None
         kept = (self.result or {}).get("threshold") or {}
-        return Decision.of(counts, asked=self.recipe.decision.threshold, best=kept.get("best_f1"))
+        asked = self.recipe.decision
+        positive = looked_for(self.classes, counts, asked.positive)
+        return Decision.of(positive, asked=asked.threshold, best=kept.get("best_f1"))
 
     def loss(self) -> nn.Module:
         """Returns the loss that the recipe names, on the CPU."""
@@ -408,12 +410,21 @@ class Decision:
     rule: tuple[int, float] | None = None
 
     @staticmethod
-    def of(counts: Sequence[int], *, asked: float | str | None, best: float | None) -> Decision:
-        from netwright.metrics import rarer_class
-
-        positive = rarer_class(counts)
+    def of(positive: int, *, asked: float | str | None, best: float | None) -> Decision:
         threshold = best if asked == "f1" else asked
         return Decision(positive, best, None if threshold is None else (positive, float(threshold)))
+
+
+def looked_for(classes: Sequence[str], counts: Sequence[int], asked: str | int | None) -> int:
+    """Returns which of two classes is looked for: the one that is asked for, else the rarer one in training."""
+    from netwright.errors import unknown_name
+    from netwright.metrics import rarer_class
+
+    if asked is None:
+        return rarer_class(counts)
+    if str(asked) not in classes:
+        raise unknown_name("class in decision.positive", str(asked), classes)
+    return list(classes).index(str(asked))
 
 
 def score(

@@ -157,6 +157,21 @@ def test_labels_follow_the_threshold_that_is_asked_for(netwright: Any, churn: Pa
     assert record["label"] == positive
 
 
+def test_the_class_that_is_looked_for_can_be_named(netwright: Any, churn: Path) -> None:
+    fit = ("fit", "churn.csv", "--target", "left", *SMALL, "--json")
+    rarer = netwright(*fit, "--out", "plain").json["test"]["two_classes"]
+    other = next(name for name in ("yes", "no") if name != rarer["class"])
+    named = netwright(*fit, "--out", "named", "--set", f"decision.positive='{other}'").json["test"][
+        "two_classes"
+    ]
+    assert named["class"] == other and named["share"] == pytest.approx(1 - rarer["share"])
+    assert named["roc_auc"] == pytest.approx(rarer["roc_auc"])
+    assert netwright("test", "named", "--json").json["test"]["two_classes"] == named
+    assert "sensitivity" in netwright("test", "named").stdout
+    ended = netwright(*fit, "--set", "decision.positive=maybe", code=2)
+    assert "unknown class in decision.positive 'maybe'" in ended.stderr
+
+
 @pytest.mark.parametrize("name", ["mlp", "table-resnet", "table-transformer"])
 def test_networks_with_embeddings(netwright: Any, churn: Path, name: str) -> None:
     options = (

@@ -77,3 +77,18 @@ def test_labels_follow_the_threshold():
 
 def test_the_rarer_class_is_looked_for():
     assert [rarer_class(counts) for counts in ([3, 1], [1, 3], [2, 2])] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ties", [False, True])
+def test_sensitivity_at_a_specificity_is_that_of_the_best_threshold_that_keeps_it(seed, ties):
+    shares, targets = drawn(seed, ties=ties)
+    found = ranking_scores(shares, targets, positive=1)["at_specificity"]
+    for at, least in zip(found, (0.90, 0.95), strict=True):
+        thresholds = [np.inf, *np.unique(shares[:, 1])]
+        kept = [
+            recall_score(targets, shares[:, 1] >= threshold)
+            for threshold in thresholds
+            if recall_score(targets, shares[:, 1] >= threshold, pos_label=0) >= least
+        ]
+        assert at == {"specificity": least, "sensitivity": max(kept)}

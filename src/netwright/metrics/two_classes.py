@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from netwright.metrics.arrays import as_array
+
+# For tests of a disease and alarms: how many of those looked for are found where so many of the others are left alone.
+SPECIFICITIES = (0.90, 0.95)
 
 
 def rarer_class(counts: Sequence[int]) -> int:
@@ -21,25 +25,36 @@ def rarer_class(counts: Sequence[int]) -> int:
 
 def ranking_scores(
     probabilities: torch.Tensor | np.ndarray, targets: torch.Tensor | np.ndarray, *, positive: int
-) -> dict[str, float] | None:
+) -> dict[str, Any] | None:
     """Returns how well the probability (N, 2) of class `positive` ranks the examples, whatever the threshold.
 
     `share` of the class among the targets (N,) · `roc_auc`, the area under the receiver operating characteristic ·
-    `average_precision`, the area under precision over recall, for which guessing gives `share`. scikit-learn computes them.
-    None where one of the classes has no example.
+    `average_precision`, the area under precision over recall, for which guessing gives `share` · `at_specificity`, the largest sensitivity
+    (recall) among the thresholds at which at least so many of the other class are not taken, read from the same curve.
+    scikit-learn computes them. None where one of the classes has no example.
 
-    >>> ranking_scores(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]), np.array([0, 1, 1, 0]), positive=1)
-    {'share': 0.5, 'roc_auc': 0.75, 'average_precision': 0.8333333333333333}
+    >>> found = ranking_scores(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]), np.array([0, 1, 1, 0]), positive=1)
+    >>> found["share"], found["roc_auc"], found["average_precision"], found["at_specificity"][0]
+    (0.5, 0.75, 0.8333333333333333, {'specificity': 0.9, 'sensitivity': 0.5})
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
     shares, true = as_array(probabilities)[:, positive], as_array(targets) == positive
     if true.all() or not true.any():
         return None
+    false_alarms, sensitivities, _ = roc_curve(true, shares, drop_intermediate=False)
     return {
         "share": float(true.mean()),
         "roc_auc": float(roc_auc_score(true, shares)),
         "average_precision": float(average_precision_score(true, shares)),
+        "at_specificity": [
+            # A share of whole examples may lie a rounding above what is asked for.
+            {
+                "specificity": least,
+                "sensitivity": float(sensitivities[false_alarms <= 1 - least + 1e-9].max()),
+            }
+            for least in SPECIFICITIES
+        ],
     }
 
 

@@ -272,6 +272,12 @@ def _two_classes(scores: Mapping[str, Any] | None) -> rich.text.Text:
     name = figures.printable(scores["class"])
     text.append(f"\n  class {name} ({figures.percent(scores['share'])} of the examples)")
     text.append(f"\n  ROC AUC   {scores['roc_auc']:.4f}   PR AUC {scores['average_precision']:.4f}")
+    found = [
+        f"{figures.percent(at['sensitivity'])} at specificity {at['specificity']:.0%}"
+        for at in scores.get("at_specificity", ())
+    ]
+    if found:
+        text.append(f"\n  sensitivity {', '.join(found)}")
     at = scores.get("at_threshold")
     if at:
         shown = "  ".join(f"{key} {figures.percent(at[key])}" for key in ("precision", "recall", "f1"))
