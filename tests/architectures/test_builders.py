@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from netwright.architectures import activations, count_parameters
@@ -203,3 +204,26 @@ def test_activations_of_ones_own(monkeypatch):
         activations, "square", type("Square", (nn.Module,), {"forward": lambda self, x: x * x})
     )
     assert type(mlp((4,), 2, activation="square")[2]).__name__ == "Square"
+
+
+@pytest.mark.parametrize("norm, groups", [("layer", 1), ("group", 2)])
+def test_norms_of_each_example_are_those_of_torch(norm: str, groups: int) -> None:
+    x = torch.randn(5, 6)
+    dense = mlp((6,), 2, hidden=[6], norm=norm)[2]
+    expected = F.layer_norm(x, (6,)) if norm == "layer" else F.group_norm(x, groups)
+    assert torch.allclose(dense(x), expected, atol=1e-5)
+    maps = torch.randn(2, 6, 4, 4)
+    convolved = cnn((1, 8, 8), 2, channels=[6], norm=norm)[1]
+    assert torch.allclose(convolved(maps), F.group_norm(maps, groups), atol=1e-5)
+
+
+def test_a_norm_that_is_said_decides_and_the_others_are_known() -> None:
+    assert [type(layer) for layer in mlp((6,), 2, hidden=[4], norm="none", batch_norm=True)][2] is nn.ReLU
+    assert [type(layer) for layer in cnn((1, 8, 8), 2, channels=[4], norm="batch", batch_norm=False)][
+        1
+    ] is nn.BatchNorm2d
+    assert cnn((1, 8, 8), 2, channels=[4], norm="none")[0].bias is not None
+    residual = cnn((1, 8, 8), 2, channels=[8], norm="group", residual=1)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in residual.modules())
+    with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
+        mlp((6,), 2, norm="layers")

@@ -64,6 +64,8 @@ MATRIX: dict[str, tuple[Any, ...]] = {
     "an activation each": options("network.hidden=[12,8,6]", "network.activation=[relu,leaky-relu,log-softmax]"),
     "an output activation": options("network.hidden=[12]", "network.output_activation=relu"),
     "dropout and batch norm": options("network.hidden=[12,8]", "network.dropout=0.3", "network.batch_norm=true"),
+    "layer norm": options("network.hidden=[12,8]", "network.norm=layer"),
+    "cnn with group norm": ("--network", "cnn", *options("network.channels=[4]", "network.norm=group"), "--limit", 300),
     "no hidden layer": options("network.hidden=[]"),
     "cnn": ("--network", "cnn", *options("network.channels=[4,8]", "network.dropout=0.1"), "--limit", 300),
     "cnn without batch norm": (

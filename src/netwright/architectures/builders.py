@@ -11,7 +11,7 @@ from torch import nn
 
 from netwright.architectures.activations import activations
 from netwright.architectures.images import resnet, vit
-from netwright.architectures.options import check_dropout, check_switch
+from netwright.architectures.options import check_dropout, check_switch, choose_norm, normed
 from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
 from netwright.architectures.text import embedding_bag, gpt, gru, lstm, text_cnn, transformer
 from netwright.errors import NetworkError
@@ -26,6 +26,7 @@ def mlp(
     activation: str | Sequence[str] = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
+    norm: str | None = None,
     output_activation: str | None = None,
     cardinalities: Sequence[int] = (),
 ) -> nn.Sequential:
@@ -34,6 +35,7 @@ def mlp(
     It takes (N, *input_shape) float and gives (N, num_outputs) float, logits unless `output_activation` names
     something else. `hidden` holds the sizes of the hidden layers (none: a linear model), `activation` one name
     for all of them or one for each, `dropout` the share of hidden values set to 0 in training, in [0, 1).
+    `norm` is "batch" (as `batch_norm`), "layer", "group" (8, 4, 2 or 1 groups, as divides the layer) or "none".
     `cardinalities` follow from a table: its last columns, whole numbers below them, are embedded instead of flattened.
     Raises NetworkError for sizes and shares that cannot be.
 
@@ -48,7 +50,7 @@ def mlp(
     sizes = _sizes(hidden, "hidden")
     names = _one_each(activation, len(sizes), f"{len(sizes)} hidden layers")
     check_dropout(dropout)
-    check_switch(batch_norm, "batch_norm")
+    chosen = choose_norm(norm, batch_norm)
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(input_shape)
     if cardinalities:
@@ -58,8 +60,7 @@ def mlp(
     for size, name in zip(sizes, names, strict=True):
         # The bias before batch norm is cancelled by it, yet kept: it is what people write by hand.
         layers.append(nn.Linear(width, size))
-        if batch_norm:
-            layers.append(nn.BatchNorm1d(size))
+        layers += [nn.LayerNorm(size)] if chosen == "layer" else normed(size, chosen, nn.BatchNorm1d)
         layers.append(activations[name]())
         if dropout:
             layers.append(nn.Dropout(dropout))
@@ -100,6 +101,7 @@ def cnn(
     activation: str | Sequence[str] = "relu",
     dropout: float = 0.0,
     batch_norm: bool = True,
+    norm: str | None = None,
     output_activation: str | None = None,
 ) -> nn.Sequential:
     """Returns a small convolutional network: blocks of Conv2d (BatchNorm2d) activation MaxPool2d, then Linear.
@@ -111,7 +113,8 @@ def cnn(
     factors of the max-pooling; None halves the image while there are 2 pixels to halve. With `pool_first` each
     block pools before it normalises, which is less work. `residual` adds so many residual layers (Conv2d 3x3,
     BatchNorm2d, activation) after each block. If the last map has sides over 8, it is averaged down to 8 or less.
-    `dropout` acts before the last layer. `mirror` averages the outputs in evaluation over image and mirror image.
+    `norm` is "batch" (as `batch_norm`), "layer" (all values of an image together), "group" (8, 4, 2 or 1 groups of
+    channels, as divides them) or "none". `dropout` acts before the last layer. `mirror` averages the outputs in evaluation over image and mirror image.
     What comes in blocks is one value for all, or a list of one each. The weights are held channels last. Raises NetworkError for examples that are no
     images, and for sizes and shares that cannot be.
 
@@ -133,7 +136,8 @@ def cnn(
     filters = _sizes(_filters(min(height, width)) if channels is None else channels, "channels")
     names = _one_each(activation, len(filters), f"{len(filters)} blocks")
     check_dropout(dropout)
-    for option, value in (("batch_norm", batch_norm), ("pool_first", pool_first), ("mirror", mirror)):
+    chosen = choose_norm(norm, batch_norm)
+    for option, value in (("pool_first", pool_first), ("mirror", mirror)):
         check_switch(value, option)
     blocks = zip(
         filters,
@@ -157,14 +161,16 @@ def cnn(
                 f"network 'cnn': an image of {input_shape[1]} x {input_shape[2]} pixels is used up after "
                 f"{len(layers)} layers. Give fewer channels, smaller kernels or smaller pools."
             )
-        convolution = nn.Conv2d(depth, size, kernel, padding=kernel // 2 if same else 0, bias=not batch_norm)
-        norm = [nn.BatchNorm2d(size)] if batch_norm else []
+        convolution = nn.Conv2d(
+            depth, size, kernel, padding=kernel // 2 if same else 0, bias=chosen == "none"
+        )
+        norms = normed(size, chosen, nn.BatchNorm2d)
         pooling = [nn.MaxPool2d(factor)] if factor > 1 else []
         if pool_first:
-            layers += [convolution, *pooling, *norm, activations[name]()]
+            layers += [convolution, *pooling, *norms, activations[name]()]
         else:
-            layers += [convolution, *norm, activations[name](), *pooling]
-        layers += [_residual(size, name, batch_norm) for _ in range(extra)]
+            layers += [convolution, *norms, activations[name](), *pooling]
+        layers += [_residual(size, name, chosen) for _ in range(extra)]
         depth = size
     if max(height, width) > 8:
         # Not AdaptiveAvgPool2d: its gradient is not deterministic on CUDA.
@@ -182,10 +188,11 @@ def cnn(
     return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _residual(size: int, activation: str, batch_norm: bool) -> Residual:
-    norm = [nn.BatchNorm2d(size)] if batch_norm else []
+def _residual(size: int, activation: str, norm: str) -> Residual:
     return Residual(
-        nn.Conv2d(size, size, 3, padding=1, bias=not batch_norm), *norm, activations[activation]()
+        nn.Conv2d(size, size, 3, padding=1, bias=norm == "none"),
+        *normed(size, norm, nn.BatchNorm2d),
+        activations[activation](),
     )
 
 

@@ -47,7 +47,7 @@ def network(
     )
     >>> network("mlp", input_shape=(4,), num_outputs=3, hiden=[])
     Traceback (most recent call last):
-    netwright.errors.UnknownNameError: unknown mlp option 'hiden': did you mean 'hidden'? Known: activation, batch_norm, dropout, hidden, output_activation
+    netwright.errors.UnknownNameError: unknown mlp option 'hiden': did you mean 'hidden'? Known: activation, batch_norm, dropout, hidden, norm, output_activation
     """
     shapes: dict[str, Any] = {
         "input_shape": getattr(data, "input_shape", None) if input_shape is None else tuple(input_shape),

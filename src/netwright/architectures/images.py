@@ -9,10 +9,8 @@ import torch
 from torch import nn
 
 from netwright.architectures.attention import attention_blocks
-from netwright.architectures.options import check_dropout, check_whole
-from netwright.errors import NetworkError, unknown_name
-
-NORMS = ("batch", "group", "layer", "none")
+from netwright.architectures.options import check_dropout, check_whole, choose_norm, normed
+from netwright.errors import NetworkError
 
 
 # `eject` prints these classes as they stand: they may name nothing but nn and torch, and keep their arguments as attributes.
@@ -118,8 +116,7 @@ def resnet(
         raise NetworkError(
             f"`blocks` is a whole number, or one for each of {len(sizes)} widths; got {blocks!r}"
         )
-    if norm not in NORMS:
-        raise unknown_name("norm", str(norm), NORMS)
+    norm = choose_norm(norm)
     check_dropout(dropout)
     check_dropout(stochastic_depth, "stochastic_depth")
     if side < 2 ** (len(sizes) - 1):
@@ -127,13 +124,7 @@ def resnet(
             f"network 'resnet': an image with a side of {side} pixels cannot be halved {len(sizes) - 1} times"
         )
     total = sum(check_whole(count, "blocks") for count in counts)
-    stem = (
-        [nn.BatchNorm2d(sizes[0])]
-        if norm == "batch"
-        else [nn.GroupNorm(1, sizes[0])]
-        if norm != "none"
-        else []
-    )
+    stem = normed(sizes[0], norm, nn.BatchNorm2d)
     layers: list[nn.Module] = [nn.Conv2d(channels, sizes[0], 3, padding=1, bias=not stem), *stem, nn.ReLU()]
     before, number = sizes[0], 0
     for stage, (size, count) in enumerate(zip(sizes, counts, strict=True)):

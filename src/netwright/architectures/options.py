@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from netwright.errors import NetworkError
+from torch import nn
+
+from netwright.errors import NetworkError, unknown_name
+
+NORMS = ("batch", "group", "layer", "none")
 
 
 def check_dropout(dropout: Any, option: str = "dropout") -> None:
@@ -32,3 +36,23 @@ def check_whole(value: Any, option: str, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise NetworkError(f"`{option}` expects a whole number from {least} on; got {value!r}")
     return value
+
+
+def choose_norm(norm: Any, batch_norm: Any = False) -> str:
+    """Returns which of NORMS is meant: `norm`, where it is said, else batch norm or none; raises UnknownNameError."""
+    check_switch(batch_norm, "batch_norm")
+    if norm is None:
+        return "batch" if batch_norm else "none"
+    if norm not in NORMS:
+        raise unknown_name("norm", str(norm), NORMS)
+    return str(norm)
+
+
+def normed(size: int, norm: str, of_batch: type[nn.Module]) -> list[nn.Module]:
+    """Returns the layer, if any, that normalises (N, size, ...): over the batch, over all of an example, or over 8, 4, 2 or 1 groups of it."""
+    if norm == "none":
+        return []
+    if norm == "batch":
+        return [of_batch(size)]
+    groups = 1 if norm == "layer" else max(count for count in (1, 2, 4, 8) if size % count == 0)
+    return [nn.GroupNorm(groups, size)]
