@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from netwright.run import Run
 
 
+PARTS = ("train", "validation", "test")
+
+
 def script(run: Run) -> str:
     """Returns the script. It needs torch, numpy and what reads the data; its weights go to weights.pt.
 
@@ -68,11 +71,6 @@ def script(run: Run) -> str:
     if recipe.data.fold is not None:
         raise NetwrightError(
             f"{run.path} was tested on a fold, which scikit-learn cut: a script of torch and numpy cannot."
-        )
-    if data.reading.kind == "table":
-        raise NetwrightError(
-            f"the data of {run.path} is a table, whose cells a script of torch and numpy cannot turn into numbers.\n"
-            "netwright.load gives the same rows as tensors: data.train.prepared(slice(None))."
         )
     if data.reading.kind in ("text", "corpus"):
         raise NetwrightError(
@@ -195,6 +193,8 @@ def _reading(data: Data) -> str:
         "npz": _npz,
         "arrays": _arrays,
     }
+    if data.reading.kind == "table":
+        return _table(data)
     code = kinds.get(data.reading.kind, _python)(data)
     if data.reading.kind in kinds:
         for step in data.reading.options["steps"]:
@@ -369,12 +369,38 @@ def _array_targets(data: Data, values: np.ndarray, code: str) -> str:
 
 
 def _python(data: Data) -> str:
-    parts = [part for part in ("train", "validation", "test") if len(getattr(data, part))]
-    return dedent("""
-        # The data of the run was a Python object. Save it, divided as the run had it, with
-        #     torch.save({"train_x": data.train.inputs, "train_y": data.train.targets, ...}, "data.pt")
-        saved = torch.load("data.pt", weights_only=True)
-        """) + "".join(f'{part}_{axis} = saved["{part}_{axis}"]\n' for part in parts for axis in "xy")
+    return _saved_parts(
+        data,
+        "# The data of the run was a Python object. Save it, divided as the run had it, with\n"
+        '#     torch.save({"train_x": data.train.inputs, "train_y": data.train.targets, ...}, "data.pt")\n',
+    )
+
+
+def _table(data: Data) -> str:
+    remark = "# The table of the run as numbers, as `netwright eject RUN --data data.pt` writes it.\n"
+    return f"{_saved_parts(data, remark)}\n\ndef prepare(raw):\n    return raw\n"
+
+
+def _saved_parts(data: Data, remark: str) -> str:
+    parts = [part for part in PARTS if len(getattr(data, part))]
+    code = f'\n{remark}saved = torch.load("data.pt", weights_only=True)\n'
+    return code + "".join(f'{part}_{axis} = saved["{part}_{axis}"]\n' for part in parts for axis in "xy")
+
+
+def write_table(run: Run, file: Path) -> None:
+    """Writes the prepared rows and targets of a run's table, which its script reads: a dictionary of tensors, for torch.load.
+
+    Raises NetwrightError where the run's data is no table: its script reads the files themselves.
+    """
+    data = run.data
+    if data.reading.kind != "table":
+        raise NetwrightError(f"--data goes with tables; the script of {run.path} reads its data itself")
+    saved = {}
+    for part in PARTS:
+        split = getattr(data, part)
+        if len(split):
+            saved[f"{part}_x"], saved[f"{part}_y"] = split.prepared(slice(None))
+    torch.save(saved, file)
 
 
 def _cut(step: dict[str, Any], *, has_classes: bool, on_disk: bool = False) -> str:

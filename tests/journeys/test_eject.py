@@ -133,6 +133,9 @@ def same_weights(netwright: Any, script: Any, weights_sha256: Any, source: Any, 
     elsewhere = netwright.folder.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "train.py").write_text(text)
+    if 'torch.load("data.pt"' in text:
+        netwright("eject", "run", "--data", elsewhere / "data.pt", "--out", elsewhere / "again.py")
+        assert (elsewhere / "again.py").read_text() == text
     script(elsewhere / "train.py", cwd=elsewhere)
     written = torch.load(elsewhere / "weights.pt", weights_only=True)
     final = load_file(netwright.folder / "run" / "model.safetensors")
@@ -210,6 +213,35 @@ def test_changed_photos(
     netwright: Any, script: Any, weights_sha256: Any, photos: Path, settings: tuple[str, ...]
 ) -> None:
     same_weights(netwright, script, weights_sha256, "photos", *SMALL, "--batch", 8, *options(*settings))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("kind", *SMALL),
+        ("price", *SMALL, "--network", "mlp", *options("table.categories=embedding", "data.sampling=uniform")),
+        ("kind", "--network", "table-resnet", *options("network.width=8", "network.blocks=1", "data.sampling=balanced")),
+        ("price", "--network", "table-transformer", *options("network.width=8", "network.heads=2", "network.blocks=1")),
+    ],
+)  # fmt: skip
+def test_a_table(
+    netwright: Any, script: Any, weights_sha256: Any, folder: Path, words: tuple[Any, ...]
+) -> None:
+    pytest.importorskip("pyarrow")
+    numbers = np.random.default_rng(0)
+    rows = ["size,town,price,kind"]
+    for size, town in zip(numbers.normal(80, 20, 150), numbers.integers(0, 4, 150)):
+        kind = "house" if size + 10 * town > 95 else "flat"
+        rows.append(f"{size:.1f},town {town},{size * 3 + 50 * town:.0f},{kind}")
+    (folder / "homes.csv").write_text("\n".join(rows) + "\n")
+    target, *others = words
+    same_weights(netwright, script, weights_sha256, "homes.csv", "--target", target, *others)
+
+
+def test_data_is_written_for_tables_alone(netwright: Any, folder: Path) -> None:
+    netwright("fit", "digits", "--limit", 100, "--epochs", 1, "--out", "run")
+    ended = netwright("eject", "run", "--data", "data.pt", code=2)
+    assert "--data goes with tables" in ended.stderr and not (folder / "data.pt").exists()
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "pictures"])

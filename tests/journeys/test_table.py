@@ -204,11 +204,6 @@ def test_a_network_of_one_s_own_gets_zeros_and_ones(netwright: Any, churn: Path)
     assert "input 50: 1 categories as 50 zeros and ones" in said.stderr
 
 
-def test_eject_says_why_not(netwright: Any, churn: Path) -> None:
-    netwright("fit", "churn.csv", "--target", "left", *SMALL, "--epochs", 1, "--out", "run")
-    assert "is a table" in netwright("eject", "run", code=2).stderr
-
-
 GOOD = [[number % 9, number % 2] for number in range(40)]
 
 

@@ -34,6 +34,7 @@ class Embeddings(nn.Module):
 
     def __init__(self, cardinalities, widths):  # type: ignore[no-untyped-def]
         super().__init__()
+        self.cardinalities, self.widths = list(cardinalities), list(widths)
         tables = [nn.Embedding(count, width) for count, width in zip(cardinalities, widths, strict=True)]
         for table in tables:
             nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
@@ -54,6 +55,7 @@ class ColumnTokens(nn.Module):
 
     def __init__(self, numbers, cardinalities, width):  # type: ignore[no-untyped-def]
         super().__init__()
+        self.numbers, self.cardinalities, self.width = numbers, list(cardinalities), width
         self.row = nn.Parameter(torch.empty(1, width))
         self.weight = nn.Parameter(torch.empty(numbers, width))
         self.bias = nn.Parameter(torch.empty(numbers + len(cardinalities), width))

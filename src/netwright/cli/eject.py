@@ -19,11 +19,23 @@ def eject(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write it (default: standard output).")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the rows of a table as tensors, which its script loads as data.pt."
+        ),
+    ] = None,
 ) -> None:
     """Print the plain PyTorch script that trains the same network to the same weights."""
     from netwright.run import Run
 
-    script = Run(run).eject()
+    opened = Run(run)
+    script = opened.eject()
+    if data is not None:
+        from netwright.eject import write_table
+
+        write_table(opened, data)
+        say(f"wrote {data}")
     if out is None:
         print(script, end="")
         return

@@ -310,7 +310,7 @@ def telltales(raw: Tensor, targets: Tensor, columns: Sequence[Column], target: T
     accuracy from 0.99, or R2 of the targets' ranks from 0.99, is telling. Nothing is said of fewer than 100 rows.
     """
     from scipy.stats import rankdata
-    from sklearn.metrics import balanced_accuracy_score, r2_score
+    from sklearn.metrics import r2_score, recall_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     if len(raw) < 100:
@@ -329,9 +329,8 @@ def telltales(raw: Tensor, targets: Tensor, columns: Sequence[Column], target: T
         at += column.width
         if target.task == "classes":
             tree = DecisionTreeClassifier(max_depth=6, class_weight="balanced", random_state=0)
-            score = balanced_accuracy_score(
-                true[judge], tree.fit(cells[learn], true[learn]).predict(cells[judge])
-            )
+            taken = tree.fit(cells[learn], true[learn]).predict(cells[judge])
+            score = recall_score(true[judge], taken, labels=np.unique(true[judge]), average="macro")
         else:
             tree = DecisionTreeRegressor(max_depth=12, min_samples_leaf=3, random_state=0)
             score = r2_score(true[judge], tree.fit(cells[learn], true[learn]).predict(cells[judge]))
