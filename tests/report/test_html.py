@@ -292,3 +292,38 @@ def test_a_full_disk_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.M
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"nowhere.*No such file or directory"):
         write_report(tmp_path / "nowhere" / "report.html", {"title": "t", "task": "classification"})
+
+
+def test_two_classes_show_how_the_one_looked_for_is_ranked() -> None:
+    scores = {
+        "class": "ill <b>",
+        "share": 0.25,
+        "roc_auc": 0.94321,
+        "average_precision": 0.81,
+        "at_specificity": [{"specificity": 0.9, "sensitivity": 0.875}],
+        "at_threshold": {
+            "threshold": 0.329,
+            "precision": 0.9,
+            "recall": 0.625,
+            "f1": None,
+            "specificity": 0.99,
+        },
+    }
+    rows = [{"class": name, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 40} for name in "ab"]
+    test = {"loss": 0.3, "accuracy": 0.9, "interval": [0.8, 0.95], "per_class": rows}
+    page = render_report(
+        {"title": "t", "run": "r", "task": "classification", "test": {**test, "two_classes": scores}}
+    )
+    text = re.sub(r"<[^>]+>", " ", page)
+    for shown in (
+        "0.9432",
+        "0.8100",
+        "Sensitivity at specificity 90 % 87.50 %",
+        "from probability 0.329",
+        "62.50 %",
+    ):
+        assert shown in re.sub(r"\s+", " ", text), shown
+    assert "ill &lt;b&gt;" in page and "F1 </dt>" not in page
+    assert "Looked for" not in render_report(
+        {"title": "t", "run": "r", "task": "classification", "test": test}
+    )

@@ -122,6 +122,7 @@ def render_report(report: Report) -> str:
             epochs=_epoch_table(report.get("history") or []),
             confusion=_confusion(report),
             per_class=_per_class((report.get("test") or {}).get("per_class")),
+            two_classes=_two_classes((report.get("test") or {}).get("two_classes")),
             rows_at_first=ROWS_AT_FIRST,
             wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
             predictions=_predictions(report.get("scatter")),
@@ -437,6 +438,32 @@ def _pairs(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
         for true, predicted, count in pairs
         if count
     ]
+
+
+def _two_classes(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns how well the class that is looked for is ranked, and what its thresholds come to, in words."""
+    if not scores or scores.get("roc_auc") is None:
+        return None
+    facts = [
+        ("ROC AUC", f"{scores['roc_auc']:.4f}"),
+        ("PR AUC", f"{scores['average_precision']:.4f}"),
+        *(
+            (
+                f"Sensitivity at specificity {at['specificity'] * 100:.0f} %",
+                figures.percent(at["sensitivity"]),
+            )
+            for at in scores.get("at_specificity", ())
+        ),
+    ]
+    at = scores.get("at_threshold") or {}
+    words = (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"), ("specificity", "Specificity"))
+    return {
+        "name": figures.printable(scores["class"]),
+        "share": figures.percent(scores["share"]),
+        "facts": facts,
+        "threshold": f"{at['threshold']:.3g}" if at else "",
+        "at": [(title, figures.percent(at[key])) for key, title in words if at and at.get(key) is not None],
+    }
 
 
 def _per_class(per_class: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:

@@ -273,7 +273,7 @@ def _two_classes(scores: Mapping[str, Any] | None) -> rich.text.Text:
     text.append(f"\n  class {name} ({figures.percent(scores['share'])} of the examples)")
     text.append(f"\n  ROC AUC   {scores['roc_auc']:.4f}   PR AUC {scores['average_precision']:.4f}")
     found = [
-        f"{figures.percent(at['sensitivity'])} at specificity {at['specificity']:.0%}"
+        f"{figures.percent(at['sensitivity'])} at specificity {at['specificity'] * 100:.0f} %"
         for at in scores.get("at_specificity", ())
     ]
     if found:
