@@ -26,6 +26,7 @@ FLOORS = {
     "run": 4,
     "eject": 4,
     "fitting": 4,
+    "forecasting": 4,
     "outcome": 4,
     "records": 4,
     "repeats": 4,

@@ -72,6 +72,11 @@ def script(run: Run) -> str:
         raise NetwrightError(
             f"{run.path} was tested on a fold, which scikit-learn cut: a script of torch and numpy cannot."
         )
+    if data.reading.kind == "series":
+        raise NetwrightError(
+            f"the data of {run.path} is a series, whose reading cannot be written as a script of torch and numpy.\n"
+            "netwright.load gives the same windows as tensors: data.train.prepared(slice(None))."
+        )
     if data.reading.kind in ("text", "corpus"):
         raise NetwrightError(
             f"the data of {run.path} is texts, whose reading and tokens cannot be written as a script of torch and numpy.\n"

@@ -25,6 +25,7 @@ from netwright.architectures import network as build_network
 from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
+from netwright.forecasting import with_plain_forecasts
 from netwright.metrics import best_threshold
 from netwright.outcome import report_of, shown
 from netwright.preflight import Preflight, preflight
@@ -150,6 +151,7 @@ def fit(
                 "table": chosen.table.model_dump(exclude_defaults=True),
                 "text": chosen.text.model_dump(),
                 "sound": chosen.sound.model_dump(exclude_defaults=True),
+                "series": chosen.series.model_dump(exclude_defaults=True),
             }
             data = load(data, seed=chosen.train.seed, **entries)
     return carry_out(
@@ -167,6 +169,8 @@ def fit(
 def _kind_in_memory(data: Any) -> str | None:
     """Says whether a loaded set is of texts, which want another network than an mlp."""
     kind = getattr(getattr(data, "preparation", None), "kind", None)
+    if kind == "series":
+        return "windows" if data.preparation.horizon is None else "series"
     return kind if kind in ("text", "corpus") else None
 
 
@@ -547,6 +551,8 @@ def _finish(
             precision=precision,
             processes=processes,
         )
+        if getattr(data.test, "horizon", None):
+            scores = with_plain_forecasts(scores, data.train, data.test)
     result: dict[str, Any] = {
         "run": str(run.path),
         "test": scores,

@@ -67,7 +67,7 @@ class DataRecipe(_Section):
     unreadable: float = Field(0.01, ge=0, le=1)
     limit: int | None = Field(None, ge=1)
     overfit: int | None = Field(None, ge=1)
-    target: str | None = None
+    target: str | list[str] | None = None
     features: list[str] | None = Field(None, min_length=1)
     sampling: Literal["uniform", "balanced"] = "uniform"
     fold: list[int] | None = Field(None, min_length=2, max_length=2)
@@ -131,6 +131,19 @@ class SoundRecipe(_Section):
     mels: int = Field(64, ge=1, le=512)
     window: float = Field(0.025, gt=0)
     hop: float = Field(0.01, gt=0)
+
+
+class SeriesRecipe(_Section):
+    """Of a table with a time: rows to forecast, to look back on, from a training window to the next, after which it comes again, and to use.
+
+    A horizon, or a window without one, makes a table a series. None: chosen from the rows.
+    """
+
+    horizon: int | None = Field(None, ge=1)
+    window: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1)
+    season: int | None = Field(None, ge=2)
+    rows: int | None = Field(None, ge=1)
 
 
 class NetworkRecipe(_NamedSection):
@@ -210,6 +223,7 @@ class Recipe(_Section):
     table: TableRecipe = TableRecipe()
     text: TextRecipe = TextRecipe()
     sound: SoundRecipe = SoundRecipe()
+    series: SeriesRecipe = SeriesRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
@@ -287,6 +301,20 @@ class Recipe(_Section):
             "data.test_share": 0.05,
             "train.epochs": 5,
         },
+        "series": {
+            "network.name": "dlinear",
+            "data.batch": 64,
+            "optimizer.lr": 1e-3,
+            "train.epochs": 20,
+            "early_stopping.patience": 3,
+        },
+        "windows": {
+            "network.name": "tcn",
+            "data.batch": 64,
+            "optimizer.lr": 1e-3,
+            "train.epochs": 20,
+            "early_stopping.patience": 5,
+        },
         "sound": {
             "network.name": "cnn",
             "network.channels": [16, 32, 64],
@@ -342,7 +370,7 @@ class Recipe(_Section):
         named = cls.defaults.get(source)
         if named is None and kind is None:
             column, target = given.get("text", {}).get("column"), given.get("data", {}).get("target")
-            kind = kind_of(source, target=target, text_column=column)
+            kind = kind_of(source, target=target, text_column=column, series=given.get("series"))
         for key, value in (cls.kinds.get(kind or "", {}) if named is None else named).items():
             section, entry = key.split(".")
             wanted.setdefault(section, {})[entry] = value

@@ -17,7 +17,13 @@ from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderE
 from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
 from netwright.training.distributed import ALONE, Processes, put_weights
-from netwright.training.evaluation import evaluation_mode, in_units, outputs_of, token_scores
+from netwright.training.evaluation import (
+    evaluation_mode,
+    forecast_scores,
+    in_units,
+    outputs_of,
+    token_scores,
+)
 from netwright.training.losses import match_targets, to_probabilities
 
 if TYPE_CHECKING:
@@ -200,7 +206,21 @@ class Run:
             DataError: the data cannot be read, or has other classes or another shape.
         """
         part = self.data.test if data is None else self._part_to_test(data)
-        return score(self.network, part, self.loss(), classes=self.classes, decision=self.decision)[0]
+        found = score(self.network, part, self.loss(), classes=self.classes, decision=self.decision)[0]
+        if not getattr(part, "horizon", None):
+            return found
+        from netwright.forecasting import with_plain_forecasts
+
+        return with_plain_forecasts(found, self._training_part(data), part)
+
+    def _training_part(self, data: Any) -> Any:
+        """Returns what the linear forecast beside the network's is fitted to; None where it cannot be read any more."""
+        try:
+            return self.data.train
+        except DataError:
+            if data is None:
+                raise
+            return None
 
     def _part_to_test(self, source: Any) -> Any:
         from netwright.data import Data, load
@@ -217,7 +237,8 @@ class Run:
                 features=asked.features,
                 table=asked_of_table(self.recipe),
                 text=self.recipe.text.model_dump(),
-                classes=self.classes if self.preparation.kind in ("table", "text") else None,
+                series=self.recipe.series.model_dump(include={"horizon", "window"}),
+                classes=self.classes if self.preparation.kind in ("table", "text", "series") else None,
             )
         if data.classes != self.classes:
             raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
@@ -296,12 +317,16 @@ class Run:
                     "input": name,
                     **self._answer(output.unsqueeze(0).float(), loss, rule),
                     "unlike_training": None,
+                    **self.preparation.details(example),
                     **({"remarks": remarks} if remarks else {}),
                 }
 
     def _answer(self, output: Tensor, loss: nn.Module, rule: tuple[int, float] | None) -> dict[str, Any]:
         if self.classes is None:
-            values = self.preparation.in_units(output).reshape(-1).tolist()
+            found = self.preparation.in_units(output)
+            if found.dim() == 3:  # a forecast: rows, and columns if there are several
+                return {"label": None, "value": (found[0, :, 0] if found.shape[2] == 1 else found[0]).tolist()}
+            values = found.reshape(-1).tolist()
             return {"label": None, "value": values[0] if len(values) == 1 else values}
         shares = to_probabilities(output, loss)[0]
         probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
@@ -376,6 +401,7 @@ def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data
         table=asked_of_table(recipe),
         text=recipe.text.model_dump(),
         sound=recipe.sound.model_dump(exclude_defaults=True),
+        series=recipe.series.model_dump(exclude_defaults=True),
         **entries,
     )
 
@@ -445,6 +471,8 @@ def score(
 
     if getattr(part, "every_token", False):
         return token_scores(network, part, loss, precision=precision), None, None
+    if getattr(part, "horizon", None):
+        return forecast_scores(network, part, loss, precision=precision), None, None
     outputs, targets = (
         tensor.cpu() for tensor in outputs_of(network, part, precision=precision, processes=processes)
     )

@@ -12,6 +12,7 @@ from torch import nn
 from netwright.architectures.activations import activations
 from netwright.architectures.images import resnet, vit
 from netwright.architectures.options import check_dropout, check_switch, choose_norm, normed
+from netwright.architectures.series import dlinear, series_transformer, tcn
 from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
 from netwright.architectures.text import embedding_bag, gpt, gru, lstm, text_cnn, transformer
 from netwright.errors import NetworkError
@@ -211,6 +212,9 @@ networks: Registry[Callable[..., nn.Module]] = Registry(
         "gru": gru,
         "text-cnn": text_cnn,
         "transformer": transformer,
+        "dlinear": dlinear,
+        "tcn": tcn,
+        "series-transformer": series_transformer,
     },
 )
 

@@ -16,7 +16,7 @@ from netwright.registry import check_options, option_names
 
 _SHAPES = ("input_shape", "num_outputs")
 # What our own networks may be told of the data (`Preparation.facts`): no options, whatever the data.
-_FACTS = ("cardinalities", "vocabulary", "padding", "every_token")
+_FACTS = ("cardinalities", "vocabulary", "padding", "every_token", "forecast")
 
 
 def network(
@@ -65,6 +65,7 @@ def network(
             shapes["num_outputs"],
             task=getattr(data, "task", "classification"),
             single_logit=single_logit,
+            output_shape=getattr(data, "output_shape", None),
         )
     return built
 

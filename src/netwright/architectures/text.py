@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from netwright.architectures.options import check_dropout, check_heads, check_switch, check_whole
+from netwright.architectures.series import Forecast, series_recurrence
 from netwright.errors import NetworkError
 
 # `eject` prints these classes as they stand: they may name nothing but torch and nn, and keep their arguments.
@@ -255,13 +256,18 @@ def lstm(
     *,
     vocabulary: int | None = None,
     every_token: bool = False,
+    forecast: Forecast = None,
     width: int = 128,
     hidden: int | None = None,
     layers: int = 1,
     bidirectional: bool | None = None,
     dropout: float | None = None,
+    level: str | None = None,
 ) -> nn.Module:
     """Returns LSTM cells (Hochreiter & Schmidhuber 1997) over tokens: a `TextRecurrence`, or for a corpus a `WritingRecurrence`.
+
+    Over the rows of windows (N, rows, columns) of numbers it is a `SeriesRecurrence`; `level` goes with these (as of `dlinear`, "mean"), `width`
+    with tokens.
 
     `width` numbers a token, `hidden` a direction and layer (128; for a corpus 256). `bidirectional` by default for texts; for a
     corpus it cannot be. `dropout` 0.5, for a corpus 0. Raises NetworkError as `embedding_bag` does.
@@ -269,6 +275,8 @@ def lstm(
     >>> tuple(lstm((9,), 2, vocabulary=100)(torch.tensor([[5, 7, 0]])).shape)
     (1, 2)
     """
+    if vocabulary is None and len(input_shape) == 2:
+        return _of_rows("lstm", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level)
     return _recurrence(
         "lstm", num_outputs, vocabulary, every_token, width, hidden, layers, bidirectional, dropout
     )
@@ -280,15 +288,43 @@ def gru(
     *,
     vocabulary: int | None = None,
     every_token: bool = False,
+    forecast: Forecast = None,
     width: int = 128,
     hidden: int | None = None,
     layers: int = 1,
     bidirectional: bool | None = None,
     dropout: float | None = None,
+    level: str | None = None,
 ) -> nn.Module:
     """Returns the network of `lstm` with GRU cells (Cho et al., arXiv:1406.1078)."""
+    if vocabulary is None and len(input_shape) == 2:
+        return _of_rows("gru", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level)
     return _recurrence(
         "gru", num_outputs, vocabulary, every_token, width, hidden, layers, bidirectional, dropout
+    )
+
+
+def _of_rows(
+    cell: str,
+    input_shape: Sequence[int],
+    num_outputs: int,
+    forecast: Forecast,
+    hidden: int | None,
+    layers: int,
+    bidirectional: bool | None,
+    dropout: float | None,
+    level: str | None,
+) -> nn.Module:
+    return series_recurrence(
+        cell,
+        input_shape,
+        num_outputs,
+        forecast=forecast,
+        hidden=128 if hidden is None else hidden,
+        layers=layers,
+        bidirectional=False if bidirectional is None else bidirectional,
+        dropout=0.0 if dropout is None else dropout,
+        level=level,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,12 +22,13 @@ def try_on_example(
     *,
     task: str = "classification",
     single_logit: bool = False,
+    output_shape: Sequence[int] | None = None,
 ) -> Tensor:
     """Returns what the network gives for one prepared example, (1, num_outputs) float, or says what is wrong.
 
     `example` is (1, ...), a batch of one, and is moved to the network's device. With `single_logit`, for two
     classes and a loss such as bce-with-logits, (1, 1) and (1,) are also right. Of a language model (task "language") the
-    example is (1, L) and (1, num_outputs, L) is right. The network runs in eval mode and
+    example is (1, L) and (1, num_outputs, L) is right; with `output_shape`, that of a forecast, so is (1, *output_shape). The network runs in eval mode and
     without gradients; its mode, its buffers, and every random generator are afterwards as they were. Raises
     NetworkError if forward fails (with the line of the person's own code) or gives something else.
 
@@ -44,12 +45,24 @@ def try_on_example(
         raise _forward_failed(example, error) from error
     if task == "language":
         _check_tokens(outputs, num_outputs, example.shape[1])
-    else:
-        _check(outputs, num_outputs, task=task, single_logit=single_logit)
+    elif output_shape is None or not _is_forecast(outputs, output_shape):
+        _check(outputs, num_outputs, task=task, single_logit=single_logit, output_shape=output_shape)
     return outputs
 
 
-def _check(outputs: Any, num_outputs: int, *, task: str, single_logit: bool) -> None:
+def _is_forecast(outputs: Any, output_shape: Sequence[int]) -> bool:
+    shaped = isinstance(outputs, Tensor) and tuple(outputs.shape) == (1, *output_shape)
+    return shaped and outputs.is_floating_point()
+
+
+def _check(
+    outputs: Any,
+    num_outputs: int,
+    *,
+    task: str,
+    single_logit: bool,
+    output_shape: Sequence[int] | None = None,
+) -> None:
     if not isinstance(outputs, Tensor):
         raise NetworkError(
             f"the network gives a {type(outputs).__name__} for one example, but one tensor (1, {num_outputs}) is "
@@ -67,7 +80,9 @@ def _check(outputs: Any, num_outputs: int, *, task: str, single_logit: bool) -> 
         meaning = f"{num_outputs} classes, one output for each"
     else:
         meaning = f"{num_outputs} number{'s' if num_outputs > 1 else ''} for each example"
-    if len(shape) == 2 and shape[0] == 1:
+    if output_shape is not None and len(output_shape) == 2:
+        advice = f"A forecast of {output_shape[0]} rows of {output_shape[1]} columns is (N, {output_shape[0]}, {output_shape[1]})."
+    elif len(shape) == 2 and shape[0] == 1:
         advice = f"Change its last layer to {num_outputs} outputs."
         if shape == (1, 1) and num_outputs == 2:
             advice += " One output for two classes goes with the loss bce-with-logits."

@@ -30,6 +30,12 @@ def fit(
     text: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column of a table that holds texts.")
     ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of a table that holds the time.")
+    ] = None,
+    horizon: Annotated[
+        str | None, typer.Option(metavar="ROWS", help="Forecast so many rows ahead of each window.")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.py:NAME", help="mlp, cnn, or a class of yours.")
     ] = None,
@@ -101,6 +107,8 @@ def fit(
         flags = {
             "data.target": target,
             "text.column": text,
+            "data.time": time,
+            "series.horizon": horizon,
             "network.name": network,
             "optimizer.name": optimizer,
             "loss.name": loss,

@@ -24,6 +24,7 @@ from netwright.data.memory import Stream, choose_stream
 from netwright.data.parquet import is_parquet
 from netwright.data.part_files import find_parts, list_files
 from netwright.data.preparation import Preparation
+from netwright.data.series import SeriesOptions, SeriesSplit
 from netwright.data.sets import AnySplit, Data, Reading
 from netwright.data.source import AnyPart, DatasetPart, Part, Source
 from netwright.data.split import Split
@@ -37,6 +38,9 @@ TAKES = (
     "load takes a registered name, a folder of images, recordings or texts (one sub-folder a class) or of arrays (x.npy, "
     "y.npy), an .npz file, a text (.txt), a table (.csv, .tsv, .parquet), a torch Dataset, or tensors and arrays"
 )
+
+
+BALANCED = "an epoch visits each class equally often, whatever its number of examples"
 
 
 def load(
@@ -56,7 +60,7 @@ def load(
     sound: Mapping[str, Any] | None = None,
     unreadable: float = 0.01,
     classes: Sequence[str] | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     features: Sequence[str] | None = None,
     text: str | Mapping[str, Any] | TextOptions | None = None,
     sampling: Literal["uniform", "balanced"] = "uniform",
@@ -66,6 +70,7 @@ def load(
     stream: Stream = "auto",
     workers: Workers | Literal["auto"] = "auto",
     table: Mapping[str, Any] | None = None,
+    series: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Data:
     """Returns train, validation and test of a data set, checked, with what prepares them.
@@ -92,6 +97,10 @@ def load(
     `fold` (number, count): the test part is fold `number`, from 1, of `count` that the training part is cut into, stratified by
     class; a test part of the set's own is left alone. `group` and `time` name columns of a table: rows of one group stay in one
     part; with times the test part is what comes last, and the validation part what comes last before it.
+
+    `series` (`netwright.data.series.SeriesOptions`) reads a table as series: {"horizon": rows to forecast, "window": rows to look back on}, of
+    `target` (a column, a list of them, or "*" or None for all numbers); or {"window": rows} that have the class `target`. Parts are then cut
+    by `time`, shares and counts are of rows, and `group` tells several series apart.
 
     `sampling`: an epoch visits each example once ("uniform"), or each class equally often ("balanced").
 
@@ -129,6 +138,31 @@ def load(
             unused=(features, size, mean, std, classes, fold, group, time),
             name=name,
         )
+    windows = SeriesOptions.build(series)
+    if windows.asked:
+        return _load_series(
+            source,
+            windows,
+            target=target,
+            features=features,
+            time=time,
+            group=group,
+            preparation=preparation,
+            sampling=sampling,
+            stream=stream,
+            unused={"targets": targets, "test": test, "size": size, "mean": mean, "std": std, "sound": sound or None, "fold": fold, "text": texts.column},
+            table=table or {},
+            validation=validation,
+            test_share=test_share,
+            seed=seed,
+            limit=limit,
+            overfit=overfit,
+            unreadable=unreadable,
+            classes=classes,
+            name=name,
+        )
+    if target is not None and not isinstance(target, str):
+        raise DataError(f"target: expected one column, came {target!r}; several are forecast with series.horizon")
     found = read_source(
         source,
         targets,
@@ -213,6 +247,48 @@ def _load_corpus(
         )
     like = preparation if isinstance(preparation, Preparation) else None
     return load_corpus(Path(source).expanduser(), texts, like=like, **options)
+
+
+def _load_series(
+    source: Any,
+    windows: SeriesOptions,
+    *,
+    target: Any,
+    features: Any,
+    time: str | None,
+    group: str | None,
+    preparation: str | Preparation,
+    sampling: str,
+    stream: Stream,
+    unused: Mapping[str, Any],
+    **options: Any,
+) -> Data:
+    """Returns a table as series; refuses what goes with other data."""
+    from netwright.data.series import SeriesPreparation
+    from netwright.data.series_source import Asked, load_series
+
+    given = sorted(key for key, value in unused.items() if value is not None)
+    if not isinstance(source, (str, os.PathLike)) or source in named.datasets:
+        raise DataError(f"series= goes with the path of a table, came {source if isinstance(source, str) else _kind(source)}")
+    if given or preparation == "scale" or stream is True:
+        wrong = f"{given[0]}=" if given else "preparation='scale'" if preparation == "scale" else "stream="
+        raise DataError(f"{source}: {wrong} does not go with series, which are cut by time and scaled by their training rows")
+    like = preparation if isinstance(preparation, Preparation) else None
+    if like is not None and not isinstance(like, SeriesPreparation):
+        raise DataError(f"{source}: expected the preparation of a series, came one of kind {like.kind!r}")
+    data = load_series(
+        Path(source).expanduser(),
+        windows,
+        Asked(target, features, time, group),
+        like=like,
+        scaled=preparation != "none",
+        **options,
+    )
+    if sampling == "uniform":
+        return data
+    if sampling != "balanced" or data.classes is None:
+        raise DataError(f"{source}: data.sampling is uniform, or, of windows with classes, balanced; came {sampling!r}")
+    return replace(data, train=replace(data.train, balanced=True), notes=(*data.notes, BALANCED))
 
 
 def read_source(source: Any, targets: Any, **options: Any) -> Source:
@@ -527,7 +603,7 @@ def sampled_by(train: AnySplit, sampling: str, found: Source) -> AnySplit:
         raise DataError(
             f"{found.name}: data.sampling=balanced goes with classes; this set has numbers to predict"
         )
-    found.notes.append("an epoch visits each class equally often, whatever its number of examples")
+    found.notes.append(BALANCED)
     return replace(train, balanced=True)
 
 
@@ -538,7 +614,7 @@ def read_by(split: AnySplit, workers: Workers | Literal["auto"]) -> AnySplit:
     )
     if not valid:
         raise DataError(f"workers: expected 'auto', 'thread' or a number of processes, came {workers!r}")
-    if isinstance(split, (Split, CorpusSplit)) or workers == "auto":
+    if isinstance(split, (Split, CorpusSplit, SeriesSplit)) or workers == "auto":
         return split
     if isinstance(split, StreamSplit):
         return replace(split, workers=workers if split.reader.by_processes or workers == 0 else "thread")

@@ -24,6 +24,7 @@ KINDS = {
     "text": "netwright.data.text:TextPreparation",
     "corpus": "netwright.data.corpus:CorpusPreparation",
     "sound": "netwright.data.sound:SoundPreparation",
+    "series": "netwright.data.series:SeriesPreparation",
 }
 
 
@@ -117,6 +118,10 @@ class Preparation(nn.Module):
     def remarks(self, raw: Tensor) -> list[str]:
         """Returns what was decided for one raw example that is to be predicted, one sentence for each decision."""
         return []
+
+    def details(self, raw: Any) -> dict[str, Any]:
+        """Returns what a record of a prediction has beside its answer, of what `read` gave for one example."""
+        return {}
 
     def describe(self) -> str:
         """Returns, for people, what is done to an example, as the end of `input 1 x 28 x 28 …`."""

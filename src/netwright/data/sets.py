@@ -17,20 +17,21 @@ from netwright.data.corpus import CorpusSplit
 from netwright.data.generators import kept_generators
 from netwright.data.mixing import OPTIONS, Mixing
 from netwright.data.preparation import Preparation
+from netwright.data.series import SeriesSplit
 from netwright.data.sound import SoundPreparation
 from netwright.data.sound_augmentation import SoundAugmentation
 from netwright.data.split import DatasetSplit, Split
 from netwright.data.stream import StreamSplit
 from netwright.errors import DataError
 
-AnySplit = Split | DatasetSplit | StreamSplit | CorpusSplit
+AnySplit = Split | DatasetSplit | StreamSplit | CorpusSplit | SeriesSplit
 
 
 @dataclass(frozen=True)
 class Reading:
     """How a set was read: enough to read the same examples again into the same order.
 
-    `kind` is digits, idx, folder, sounds, npz, arrays, parquet, text or python; `paths` are files in the order read, or the one folder;
+    `kind` is digits, idx, folder, sounds, npz, arrays, parquet, text, series or python; `paths` are files in the order read, or the one folder;
     `options` has what was in effect: `seed`, `classes`, `shape` and `highest` of the raw examples, and
     `steps`, the cuts in order, each {"from", "into", "size"}: stratified_split(targets, groups, size, seed)
     of `from` holds out `into`, grouped by content_hashes; {"limit": part, "size"}: the part becomes what is
@@ -83,7 +84,16 @@ class Data:
             return len(self.classes)
         if self.task == "language":
             return int(self.preparation.facts["vocabulary"])
-        return math.prod(self.train.targets.shape[1:])
+        return math.prod(self.output_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what is to be put out for an example: (classes,), that of its numbers, or (horizon, columns) of a forecast."""
+        if self.classes is not None or self.task == "language":
+            return (self.num_outputs,)
+        if isinstance(self.train, SeriesSplit):
+            return self.train.preparation.output_shape or ()
+        return tuple(self.train.targets.shape[1:])
 
     @property
     def example(self) -> Tensor:
@@ -118,12 +128,12 @@ class Data:
         train = self.train
         if augmentation:
             augmentation.check(self.preparation, name=self.name)
-            assert not isinstance(train, CorpusSplit)  # whose windows have no shape of images
+            assert not isinstance(train, CorpusSplit | SeriesSplit)  # whose windows have no shape of images
             what = "recordings" if isinstance(augmentation, SoundAugmentation) else "images"
             notes.append(f"training {what} are {augmentation.describe()}, anew in every epoch")
             train = replace(train, augmentation=augmentation)
         if mixing:
-            assert not isinstance(train, CorpusSplit)
+            assert not isinstance(train, CorpusSplit | SeriesSplit)
             notes.append(
                 f"training examples of a batch are mixed in pairs, and their targets: {mixing.describe()}"
             )
@@ -134,7 +144,7 @@ class Data:
         """Returns how these entries of the section `augment` mix the examples of a batch; raises DataError."""
         mixing = Mixing.build(entries, num_classes=None if self.classes is None else len(self.classes))
         sound = isinstance(self.preparation, SoundPreparation)
-        shape = () if isinstance(self.train, CorpusSplit) else self.preparation.prepared_shape
+        shape = () if isinstance(self.train, CorpusSplit | SeriesSplit) else self.preparation.prepared_shape
         if mixing and len(shape) != 3:
             raise DataError(
                 f"{self.name}: augment.{next(iter(mixing.settings()))} mixes images or recordings, which this set does not hold.\n"
@@ -184,17 +194,23 @@ class Data:
         shape = " x ".join(map(str, self.input_shape))
         lines = [
             f"{self.name}: {len(self.train):,} to train, {len(self.validation):,} to validate, "
-            f"{len(self.test):,} to test{', in windows' if self.task == 'language' else ''}",
+            f"{len(self.test):,} to test{', in windows' if self._in_windows else ''}",
             self._outputs(),
             f"input {shape}{self.preparation.describe()}",
         ]
         return "\n".join(lines)
+
+    @property
+    def _in_windows(self) -> bool:
+        return isinstance(self.train, CorpusSplit | SeriesSplit)
 
     def _outputs(self) -> str:
         if self.task == "language":
             return "the next token to predict"
         if self.classes is None:
             count = self.num_outputs
+            if self._in_windows:
+                return f"{self.output_shape[0]:,} rows of {self.output_shape[1]:,} columns to forecast"
             return f"{count} number{'s' if count > 1 else ''} to predict"
         shown = ", ".join(self.classes[:10]) + (", …" if len(self.classes) > 10 else "")
         return f"{len(self.classes)} classes: {shown}"

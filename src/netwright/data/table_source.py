@@ -49,7 +49,7 @@ def read_table(
     """
     found = Source(name, "table", {}, None, image=False)
     found.paths = tuple(str(file) for files in parts.values() for file in files)
-    sheets = {part: _read_sheets(files, options, unreadable, found.notes) for part, files in parts.items()}
+    sheets = {part: read_sheets(files, options, unreadable, found.notes) for part, files in parts.items()}
     train = sheets["train"]
     if isinstance(like, TablePreparation):
         assert like.target is not None
@@ -92,7 +92,7 @@ def read_table(
     return found
 
 
-def _read_sheets(files: Sequence[Path], options: TableOptions, unreadable: float, notes: list[str]) -> Sheet:
+def read_sheets(files: Sequence[Path], options: TableOptions, unreadable: float, notes: list[str]) -> Sheet:
     import pyarrow
 
     sheets = [

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError
+from netwright.metrics.forecasts import ForecastErrors
 from netwright.training.distributed import ALONE, Processes, divide_again, gathered
 from netwright.training.losses import match_targets, to_probabilities
 
@@ -121,6 +122,9 @@ def evaluate(
     """
     if getattr(data, "every_token", False):
         return token_scores(network, data, loss, precision=precision)
+    if getattr(data, "horizon", None):
+        scored = forecast_scores(network, data, loss, precision=precision)
+        return {name: scored[name] for name in ("loss", "rmse")}
     outputs, targets = outputs_of(network, data, batch=batch, precision=precision, processes=processes)
     with torch.no_grad():
         value = loss(outputs, match_targets(targets, loss, outputs))
@@ -131,6 +135,41 @@ def evaluate(
     else:
         scores["accuracy"] = float((to_probabilities(outputs, loss).argmax(dim=1) == targets).float().mean())
     return scores
+
+
+def forecast_errors(
+    network: nn.Module, data: Any, loss: nn.Module | None = None, *, precision: str = "32"
+) -> tuple[float, ForecastErrors]:
+    """Returns the loss (0 without one) and the errors of the forecasts of all windows of `data`.
+
+    Added up batch by batch: all outputs of many rows ahead take many times the memory of the data. Targets that were gaps are left
+    out of the errors. Several processes compute all of it each.
+    """
+    from netwright.training.precision import autocast, device_of
+
+    device = device_of(network)
+    prepared = data.preparation
+    errors = ForecastErrors(list(prepared.targets), prepared.target_std)
+    total, count = 0.0, 0
+    with evaluation_mode(network), autocast(precision, device):
+        for rows in torch.arange(len(data)).split(data.evaluation_batch):
+            x, y = data.prepared(rows)
+            outputs, y = network(x.to(device)).float(), y.to(device)
+            if loss is not None:
+                total += float(loss(outputs, match_targets(y, loss, outputs))) * len(y)
+            count += len(y)
+            errors.add(outputs.reshape(y.shape), y, data.known_targets(rows))
+    if not count:
+        raise DataError("nothing to evaluate: this part of the data holds no window")
+    return total / count, errors
+
+
+def forecast_scores(
+    network: nn.Module, data: Any, loss: nn.Module, *, precision: str = "32"
+) -> dict[str, Any]:
+    """Returns `loss` and the scores of `ForecastErrors` on all windows of `data`."""
+    value, errors = forecast_errors(network, data, loss, precision=precision)
+    return {"loss": value, **errors.scores()}
 
 
 def in_units(data: Any, values: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ def match_targets(targets: Tensor, loss: Callable[..., Any], outputs: int | Tens
 
     Class ids, (N,) int64, stay for cross-entropy, NLL and losses of your own. For MSE, BCE, BCE with logits,
     smooth L1, Huber and L1 they become one-hot rows (N, C) float, or with a single output a class the ids
-    themselves as (N, 1) float. Numbers, float (N,) or (N, D), get the outputs' shape: (N,) becomes (N, 1), so
+    themselves as (N, 1) float. Numbers, float (N,), (N, D) or (N, horizon, D), get the outputs' shape: (N,) becomes (N, 1), so
     that the loss never broadcasts one against the other. `outputs` is the number of outputs or, so that outputs
     (N,) and float64 are met too, the outputs themselves. Raises NetworkError where the shapes do not fit.
 
@@ -142,7 +142,7 @@ def match_targets(targets: Tensor, loss: Callable[..., Any], outputs: int | Tens
         return targets[:, 1].reshape(
             wanted
         )  # shares of two classes, of which a single output tells the second
-    if targets.numel() == wanted.numel() and len(targets) == wanted[0] and 1 in (targets.dim(), len(wanted)):
+    if targets.numel() == wanted.numel() and len(targets) == wanted[0] and min(targets.dim(), len(wanted)) <= 2:
         return targets.reshape(wanted)
     raise NetworkError(
         f"the network gives {tuple(wanted)} but the targets are {tuple(targets.shape)}: both need one number for "
