@@ -80,7 +80,9 @@ def as_lines(records: list[dict[str, Any]]) -> str:
 
 
 def as_csv(records: list[dict[str, Any]]) -> str:
-    """Returns a table: input, label, and a column `p(class)` for each class; or input and value."""
+    """Returns a table: input, label, and a column `p(class)` for each class; or input and value; or a forecast's rows."""
+    if records and "columns" in records[0]:
+        return _forecasts_as_csv(records)
     classes = list(records[0].get("probabilities", {})) if records else []
     header = ["input", "label", *(f"p({name})" for name in classes)] if classes else ["input", "value"]
     text = io.StringIO()
@@ -96,8 +98,32 @@ def as_csv(records: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def _forecasts_as_csv(records: list[dict[str, Any]]) -> str:
+    """Returns a line for each row ahead: input, time (or the number of the row), and a value for each column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["input", "time" if "times" in records[0] else "row", *records[0]["columns"]])
+    for record in records:
+        for time, values in _rows_ahead(record):
+            writer.writerow([record["input"], time, *(f"{value:.8g}" for value in values)])
+    return text.getvalue()
+
+
+def _rows_ahead(record: dict[str, Any]) -> list[tuple[Any, list[float]]]:
+    rows = [row if isinstance(row, list) else [row] for row in record["value"]]
+    return list(zip(record.get("times", range(1, len(rows) + 1)), rows, strict=True))
+
+
+def _forecast_in_words(record: dict[str, Any]) -> str:
+    lines = [f"{record['input']}  {'  '.join(record['columns'])}{_remarks(record)}"]
+    lines += [f"  {time}  {'  '.join(f'{value:.5g}' for value in values)}" for time, values in _rows_ahead(record)]
+    return "\n".join(lines)
+
+
 def in_words(record: dict[str, Any]) -> str:
-    """Returns one line: the input, the label and how probable it is, and the runner-up."""
+    """Returns one line: the input, the label and how probable it is, and the runner-up; of a forecast one for each row ahead."""
+    if "columns" in record:
+        return _forecast_in_words(record)
     if "value" in record:
         return f"{record['input']}  {record['value']}{_remarks(record)}"
     ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])[:2]

@@ -30,7 +30,7 @@ class Pace:
     format: str = ""
 
     def describe(self) -> str:
-        """Returns the pace in words."""
+        """Returns the time from one row to the next in words."""
         if self.unit == "seconds":
             seconds, name = next(
                 (pair for pair in _UNITS if self.size >= pair[0] and pair[1] != "week"), (1, "second")
@@ -44,14 +44,22 @@ class Pace:
         >>> Pace("seconds", 3600.0, "%Y-%m-%d %H:%M").after(0.0, 2)
         ['1970-01-01 01:00', '1970-01-01 02:00']
         >>> Pace("months", 1.0).after(0.0, 2)
-        ['1970-02-01T00:00:00', '1970-03-01T00:00:00']
+        ['1970-02-01', '1970-03-01']
         """
         steps = range(1, count + 1)
         if self.unit in ("seconds", "months"):
-            stamps = (datetime.fromtimestamp(self._moved(last, step), UTC).replace(tzinfo=None) for step in steps)
-            return [stamp.strftime(self.format) if self.format else stamp.isoformat() for stamp in stamps]
+            moved = (self._moved(last, step) for step in steps)
+            stamps = (datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) for seconds in moved)
+            return [self._written(stamp) for stamp in stamps]
         whole = float(last).is_integer() and self.size.is_integer()
         return [int(last + step * self.size) if whole else last + step * self.size for step in steps]
+
+    def _written(self, stamp: datetime) -> str:
+        if self.format:
+            return stamp.strftime(self.format)
+        whole_days = self.unit == "months" or self.size % 86400 == 0
+        midnight = stamp.time() == datetime.min.time()
+        return stamp.date().isoformat() if whole_days and midnight else stamp.isoformat(" ")
 
     def _moved(self, last: float, step: int) -> float:
         if self.unit == "seconds":

@@ -172,7 +172,7 @@ def _tell_pace(rows: Rows, time: str | None, dated: bool, form: str, notes: list
     if time is None:
         return Pace("rows", 1.0)
     pace, others, longest = find_pace([rows.times[span] for _, span in rows.series()], dated=dated, form=form)
-    said = f"a row each {pace.describe()} ({time})" if dated else f"{time} goes in steps of {pace.describe()}"
+    said = f"from row to row ({time}): {pace.describe()}"
     if others:
         said += (
             f"; {others:,} of {len(rows) - len(rows.starts) + 1:,} steps are others, the longest "

@@ -184,6 +184,8 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     if test:
         console.print()
         console.print(_scores(test, result.get("examples")))
+    if test and test.get("steps"):
+        _print_forecasts(console, test)
     per_class = (test or {}).get("per_class")
     if per_class:
         console.print()
@@ -255,6 +257,38 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
     if examples is not None:
         text.append(f"\n  tested on {examples:,} examples", "dim")
     return text
+
+
+def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> None:
+    """Prints how the error grows with the rows ahead, and the plain forecasts beside the network's, on the same windows."""
+    import rich.padding
+
+    squares = test["steps"]["scaled_mse"]
+    ahead = sorted({0, *(round(len(squares) * share / 4) - 1 for share in (1, 2, 3, 4))} - {-1})
+    table = _table()
+    table.add_column("", no_wrap=True)
+    for name in ("mse", "mae"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place in ahead:
+        table.add_column(f"row {place + 1}", justify="right", no_wrap=True)
+    rows = {"this network": {**test, "steps": squares}, **(test.get("beside") or {})}
+    for name, row in rows.items():
+        steps = ["" if row["steps"][place] is None else figures.loss(row["steps"][place]) for place in ahead]
+        style = "bold" if name == "this network" else ""
+        scores = [figures.loss(row[key]) for key in ("scaled_mse", "scaled_mae")]
+        table.add_row(*(_text(cell, style) for cell in (name, *scores, *steps)))
+    console.print()
+    console.print(_text("  Scaled errors: over all rows ahead, and the mse of some", "dim"))
+    console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
+    if test.get("skill") is None:
+        return
+    share = figures.percent(abs(test["skill"]))
+    said = f"{share} less squared error than the best forecast without any training"
+    if test["skill"] <= 0:
+        said = f"No better than doing nothing: {share} more squared error than the best forecast without any training"
+    console.print(_text(f"  {said}.", "" if test["skill"] > 0 else "yellow"), soft_wrap=True)
+    if test["beside"].get("linear", {}).get("scaled_mse", test["scaled_mse"]) < test["scaled_mse"]:
+        console.print(_text("  The linear forecast, which is solved in a moment, errs less.", "yellow"))
 
 
 def _of_language(test: Mapping[str, Any]) -> rich.text.Text:
