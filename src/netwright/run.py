@@ -325,7 +325,10 @@ class Run:
         if self.classes is None:
             found = self.preparation.in_units(output)
             if found.dim() == 3:  # a forecast: rows, and columns if there are several
-                return {"label": None, "value": (found[0, :, 0] if found.shape[2] == 1 else found[0]).tolist()}
+                return {
+                    "label": None,
+                    "value": (found[0, :, 0] if found.shape[2] == 1 else found[0]).tolist(),
+                }
             values = found.reshape(-1).tolist()
             return {"label": None, "value": values[0] if len(values) == 1 else values}
         shares = to_probabilities(output, loss)[0]

@@ -10,7 +10,13 @@ from torch import nn
 
 from netwright.architectures import network
 from netwright.architectures.plain_forecasts import LastValue, SeasonalNaive, fit_least_squares
-from netwright.architectures.series import DecomposedLinear, Levelled, PatchTransformer, TemporalConvolution, _blocks
+from netwright.architectures.series import (
+    DecomposedLinear,
+    Levelled,
+    PatchTransformer,
+    TemporalConvolution,
+    _blocks,
+)
 from netwright.errors import NetworkError, UnknownNameError
 
 FORECAST = {"forecast": (6, (0, 2))}
@@ -55,7 +61,10 @@ def test_dlinear_is_two_linear_layers_on_a_moving_average_and_the_rest():
     trend = np.stack([padded[:, n : n + 5].mean(1) for n in range(40)], 1)
 
     def through(layer, values):
-        return np.einsum("nwc,hw->nhc", values, layer.weight.detach().numpy()) + layer.bias.detach().numpy()[:, None]
+        return (
+            np.einsum("nwc,hw->nhc", values, layer.weight.detach().numpy())
+            + layer.bias.detach().numpy()[:, None]
+        )
 
     expected = through(net.season[0], rows - trend) + through(net.trend[0], trend)
     np.testing.assert_allclose(net(x).detach().numpy(), expected, atol=1e-5)
@@ -84,10 +93,14 @@ def test_causal_blocks_see_no_row_behind_their_own():
         assert not different[:place].any() and different[place]
     first = x.clone()
     first[:, :, 0] += 10
-    assert not torch.equal(net.blocks(first)[:, :, -1], before[:, :, -1]), "the last row sees the whole window"
+    assert not torch.equal(net.blocks(first)[:, :, -1], before[:, :, -1]), (
+        "the last row sees the whole window"
+    )
 
 
-@pytest.mark.parametrize(("window", "kernel", "blocks"), [(5, 3, 1), (6, 3, 2), (13, 3, 2), (14, 3, 3), (96, 3, 5), (9, 1, 1)])
+@pytest.mark.parametrize(
+    ("window", "kernel", "blocks"), [(5, 3, 1), (6, 3, 2), (13, 3, 2), (14, 3, 3), (96, 3, 5), (9, 1, 1)]
+)
 def test_as_many_blocks_as_the_window_needs(window, kernel, blocks):
     assert _blocks(window, kernel) == blocks
     seen = 1 + sum(2 * (kernel - 1) * 2**n for n in range(blocks))
@@ -117,7 +130,10 @@ def test_a_column_read_by_itself_knows_nothing_of_the_others():
     assert not torch.allclose(together(x)[:, :, 0], together(other)[:, :, 0])
 
 
-@pytest.mark.parametrize(("window", "patch", "stride", "tokens"), [(40, 16, 8, 4), (41, 16, 8, 5), (16, 16, 8, 1), (336, 16, 8, 41)])
+@pytest.mark.parametrize(
+    ("window", "patch", "stride", "tokens"),
+    [(40, 16, 8, 4), (41, 16, 8, 5), (16, 16, 8, 1), (336, 16, 8, 41)],
+)
 def test_patches_cover_the_window(window, patch, stride, tokens):
     net = PatchTransformer(window, 1, (6, 1), (0,), patch, stride, 8, 2, 1, 16, 0.0).eval()
     assert net.positions.shape == (tokens, 8)

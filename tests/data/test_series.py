@@ -107,7 +107,9 @@ def test_targets_and_features_that_are_named(table):
     assert load(table, **said).preparation.targets == ("load", "wind", "load2")
     assert load(table, target="*", **said).preparation.targets == ("load", "wind", "load2")
     two = load(table, target=["load2", "load"], features=["wind"], **said).preparation
-    assert two.columns == ("wind", "load2", "load") and two.targets == ("load2", "load") and two.places == (1, 2)
+    assert (
+        two.columns == ("wind", "load2", "load") and two.targets == ("load2", "load") and two.places == (1, 2)
+    )
     alone = load(table, target="load", features=["load"], **said)
     assert alone.preparation.columns == ("load",) and alone.input_shape == (5, 1)
 
@@ -118,7 +120,10 @@ def test_training_windows_may_be_fewer(table):
     assert torch.equal(third.train.places, every.train.places[::3]) and len(third.test) == len(every.test)
     assert any(note.startswith("series.stride: every 3th of 113") for note in third.notes)
     short = load(table, series={"horizon": 6, "window": 12, "rows": 150}, validation=20, test_share=20)
-    assert len(short.train.values) == 150 and "series.rows: the first 150 rows are used, 50 are left out" in short.notes
+    assert (
+        len(short.train.values) == 150
+        and "series.rows: the first 150 rows are used, 50 are left out" in short.notes
+    )
 
 
 def test_scores_come_in_the_column_s_own_unit(table):
@@ -170,7 +175,9 @@ def test_of_rows_of_one_time_the_last_is_kept(table, tmp_path):
     assert data.train.values[8].tolist() == [99, 99, 99] and len(data.train.values) == 200
     said = "1 of 201 rows have the date of another row: the last in the file is kept, the others are left out"
     assert said in data.notes
-    with pytest.raises(DataError, match=r"1 of 201 rows have the date of another row, more than the 0% .*\n.*data.group"):
+    with pytest.raises(
+        DataError, match=r"1 of 201 rows have the date of another row, more than the 0% .*\n.*data.group"
+    ):
         load(tmp_path / "b.csv", time="date", series={"horizon": 6}, unreadable=0.001)
 
 
@@ -246,7 +253,9 @@ def test_no_window_crosses_from_one_series_into_another(tmp_path):
 
 def test_several_series_need_a_time_and_a_name(tmp_path):
     said: dict[str, Any] = {"target": "sold", "series": {"horizon": 3, "window": 6}}
-    with pytest.raises(DataError, match=r"68 of 128 rows have the date of another row.*\n.*data.group=COLUMN"):
+    with pytest.raises(
+        DataError, match=r"68 of 128 rows have the date of another row.*\n.*data.group=COLUMN"
+    ):
         load(panel(tmp_path), time="date", **said)
     (tmp_path / "b.csv").write_text("shop,sold\n" + "".join(f"{n % 2},{n}\n" for n in range(80)))
     with pytest.raises(DataError, match="are cut at one moment"):
@@ -286,7 +295,10 @@ def test_columns_without_use_are_left_out_and_told(tmp_path):
     data = load(write(tmp_path / "a.csv", columns), target="y", series={"horizon": 2, "window": 4})
     assert data.preparation.columns == ("y", "on", "mostly")
     assert "left out: empty (nothing but gaps), name (text such as 'n0')" in data.notes
-    assert "left out: same (always 3 in the training part), later (nothing but gaps in the training part)" in data.notes
+    assert (
+        "left out: same (always 3 in the training part), later (nothing but gaps in the training part)"
+        in data.notes
+    )
     assert "mostly: 1 cells are no finite numbers and count as gaps" in data.notes
 
 
@@ -319,10 +331,16 @@ def test_a_window_has_the_class_of_its_last_row(tmp_path):
 
 def test_whole_series_are_held_out_where_windows_have_classes(tmp_path):
     data = load(
-        activities(tmp_path, group=True), target="what", group="who", series={"window": 8}, validation=4, test_share=6
+        activities(tmp_path, group=True),
+        target="what",
+        group="who",
+        series={"window": 8},
+        validation=4,
+        test_share=6,
     )
     assert any(
-        note == "30 series (who), each whole in one part, stratified by class, seed 0: train 20, validation 4, test 6"
+        note
+        == "30 series (who), each whole in one part, stratified by class, seed 0: train 20, validation 4, test 6"
         for note in data.notes
     )
     series = {part: {int(row) // 20 for row in rows} for part, rows in data.rows.items()}
@@ -330,7 +348,11 @@ def test_whole_series_are_held_out_where_windows_have_classes(tmp_path):
     assert sum(number % 2 for number in series["test"]) == 3
     assert len(data.test) == 6 * 13
     balanced = load(
-        activities(tmp_path, group=True), target="what", group="who", series={"window": 8}, sampling="balanced"
+        activities(tmp_path, group=True),
+        target="what",
+        group="who",
+        series={"window": 8},
+        sampling="balanced",
     )
     assert isinstance(balanced.train, SeriesSplit) and balanced.train.balanced
 
@@ -361,7 +383,9 @@ def test_the_past_of_rows_to_predict(table, tmp_path):
     rows[-1]["wind"] = ""
     (gap,) = prepare.read_many(rows)
     assert prepare.remarks(gap) == ["wind: 1 gaps are filled"] and gap.values[-1, 1] == gap.values[-2, 1]
-    with pytest.raises(DataError, match=r"expected at least 12 rows, which is how far the network looks back, came 5"):
+    with pytest.raises(
+        DataError, match=r"expected at least 12 rows, which is how far the network looks back, came 5"
+    ):
         list(prepare.read_many(rows[-5:]))
     with pytest.raises(DataError, match=r"without wind"):
         list(prepare.read_many([{"date": "2020-01-01", "load": 1, "load2": 3}]))
@@ -408,8 +432,14 @@ def test_what_cannot_be(table, options, said):
         ({"date": hours(90), "y": [4] * 90}, "came always 4 in the training part"),
         ({"date": hours(90), "y": [f"t{n}" for n in range(90)]}, "came text such as 't0'"),
         ({"date": ["2020-01-01"] * 90, "y": list(range(90))}, "the time, came always the same date"),
-        ({"date": [f"day {n}" for n in range(90)], "y": list(range(90))}, "expected dates or numbers in column 'date'"),
-        ({"date": hours(80) + [""] * 10, "y": list(range(90))}, "10 of 90 rows have no time (date), more than the 1%"),
+        (
+            {"date": [f"day {n}" for n in range(90)], "y": list(range(90))},
+            "expected dates or numbers in column 'date'",
+        ),
+        (
+            {"date": hours(80) + [""] * 10, "y": list(range(90))},
+            "10 of 90 rows have no time (date), more than the 1%",
+        ),
         ({"date": hours(9), "y": list(range(9))}, "for a window of 12"),
     ],
 )

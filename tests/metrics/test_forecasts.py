@@ -20,7 +20,9 @@ def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return targets + 0.3 * torch.randn(count, 3, 2, generator=generator), targets
 
 
-def scored(values: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None = None, batch: int = 7) -> dict:
+def scored(
+    values: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None = None, batch: int = 7
+) -> dict:
     errors = ForecastErrors(["a", "b"], STD)
     for rows in torch.arange(len(values)).split(batch):
         errors.add(values[rows], targets[rows], None if known is None else known[rows])
@@ -62,7 +64,9 @@ def test_what_is_not_known_is_left_out():
     wild = torch.where(known, targets, torch.tensor(1e3))
     scores = scored(values, wild, known)
     kept = known.numpy()
-    assert scores["scaled_mse"] == pytest.approx(mean_squared_error(targets.numpy()[kept], values.numpy()[kept]))
+    assert scores["scaled_mse"] == pytest.approx(
+        mean_squared_error(targets.numpy()[kept], values.numpy()[kept])
+    )
     column = known[..., 0].numpy()
     assert scores["per_column"][0]["scaled_mae"] == pytest.approx(
         mean_absolute_error(targets[..., 0].numpy()[column], values[..., 0].numpy()[column])

@@ -104,7 +104,10 @@ class TemporalConvolution(nn.Module):
         self.output_shape = tuple(output_shape)
         widths = [columns] + [channels] * blocks
         self.blocks = nn.Sequential(
-            *(CausalBlock(a, b, kernel, 2**place, dropout) for place, (a, b) in enumerate(zip(widths, widths[1:])))
+            *(
+                CausalBlock(a, b, kernel, 2**place, dropout)
+                for place, (a, b) in enumerate(zip(widths, widths[1:]))
+            )
         )
         self.head = nn.Linear(channels, _numbers(output_shape))
 
@@ -280,7 +283,14 @@ def series_transformer(
     (5, 12, 2)
     """
     window, columns = _sides("series-transformer", input_shape)
-    sizes = {"patch": patch, "stride": stride, "width": width, "heads": heads, "layers": layers, "hidden": hidden}
+    sizes = {
+        "patch": patch,
+        "stride": stride,
+        "width": width,
+        "heads": heads,
+        "layers": layers,
+        "hidden": hidden,
+    }
     for option, value in sizes.items():
         check_whole(value, option)
     check_dropout(dropout)

@@ -276,7 +276,9 @@ def lstm(
     (1, 2)
     """
     if vocabulary is None and len(input_shape) == 2:
-        return _of_rows("lstm", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level)
+        return _of_rows(
+            "lstm", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level
+        )
     return _recurrence(
         "lstm", num_outputs, vocabulary, every_token, width, hidden, layers, bidirectional, dropout
     )
@@ -298,7 +300,9 @@ def gru(
 ) -> nn.Module:
     """Returns the network of `lstm` with GRU cells (Cho et al., arXiv:1406.1078)."""
     if vocabulary is None and len(input_shape) == 2:
-        return _of_rows("gru", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level)
+        return _of_rows(
+            "gru", input_shape, num_outputs, forecast, hidden, layers, bidirectional, dropout, level
+        )
     return _recurrence(
         "gru", num_outputs, vocabulary, every_token, width, hidden, layers, bidirectional, dropout
     )

@@ -116,7 +116,9 @@ def _rows_ahead(record: dict[str, Any]) -> list[tuple[Any, list[float]]]:
 
 def _forecast_in_words(record: dict[str, Any]) -> str:
     lines = [f"{record['input']}  {'  '.join(record['columns'])}{_remarks(record)}"]
-    lines += [f"  {time}  {'  '.join(f'{value:.5g}' for value in values)}" for time, values in _rows_ahead(record)]
+    lines += [
+        f"  {time}  {'  '.join(f'{value:.5g}' for value in values)}" for time, values in _rows_ahead(record)
+    ]
     return "\n".join(lines)
 
 

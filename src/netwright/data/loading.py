@@ -150,7 +150,16 @@ def load(
             preparation=preparation,
             sampling=sampling,
             stream=stream,
-            unused={"targets": targets, "test": test, "size": size, "mean": mean, "std": std, "sound": sound or None, "fold": fold, "text": texts.column},
+            unused={
+                "targets": targets,
+                "test": test,
+                "size": size,
+                "mean": mean,
+                "std": std,
+                "sound": sound or None,
+                "fold": fold,
+                "text": texts.column,
+            },
             table=table or {},
             validation=validation,
             test_share=test_share,
@@ -162,7 +171,9 @@ def load(
             name=name,
         )
     if target is not None and not isinstance(target, str):
-        raise DataError(f"target: expected one column, came {target!r}; several are forecast with series.horizon")
+        raise DataError(
+            f"target: expected one column, came {target!r}; several are forecast with series.horizon"
+        )
     found = read_source(
         source,
         targets,
@@ -269,10 +280,14 @@ def _load_series(
 
     given = sorted(key for key, value in unused.items() if value is not None)
     if not isinstance(source, (str, os.PathLike)) or source in named.datasets:
-        raise DataError(f"series= goes with the path of a table, came {source if isinstance(source, str) else _kind(source)}")
+        raise DataError(
+            f"series= goes with the path of a table, came {source if isinstance(source, str) else _kind(source)}"
+        )
     if given or preparation == "scale" or stream is True:
         wrong = f"{given[0]}=" if given else "preparation='scale'" if preparation == "scale" else "stream="
-        raise DataError(f"{source}: {wrong} does not go with series, which are cut by time and scaled by their training rows")
+        raise DataError(
+            f"{source}: {wrong} does not go with series, which are cut by time and scaled by their training rows"
+        )
     like = preparation if isinstance(preparation, Preparation) else None
     if like is not None and not isinstance(like, SeriesPreparation):
         raise DataError(f"{source}: expected the preparation of a series, came one of kind {like.kind!r}")
@@ -287,7 +302,9 @@ def _load_series(
     if sampling == "uniform":
         return data
     if sampling != "balanced" or data.classes is None:
-        raise DataError(f"{source}: data.sampling is uniform, or, of windows with classes, balanced; came {sampling!r}")
+        raise DataError(
+            f"{source}: data.sampling is uniform, or, of windows with classes, balanced; came {sampling!r}"
+        )
     return replace(data, train=replace(data.train, balanced=True), notes=(*data.notes, BALANCED))
 
 

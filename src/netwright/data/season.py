@@ -33,7 +33,11 @@ def find_season(series: Sequence[np.ndarray], likely: Iterable[int], *, most: in
     if best <= max(chance, ALIKE_BY_CALENDAR if named else ALIKE):
         return None
     # Of neighbours only the peak: one row beside a season of many is nearly as good.
-    peaks = (lag for lag, likeness in found.items() if likeness >= max(found.get(lag - 1, -1), found.get(lag + 1, -1)))
+    peaks = (
+        lag
+        for lag, likeness in found.items()
+        if likeness >= max(found.get(lag - 1, -1), found.get(lag + 1, -1))
+    )
     return min(lag for lag in peaks if found[lag] >= 0.9 * best)
 
 

@@ -258,7 +258,9 @@ def _sheet_of(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     try:
         return Sheet("rows", pyarrow.table({name: [row.get(name) for row in rows] for name in names}))
     except (pyarrow.ArrowException, TypeError) as error:
-        raise DataError(f"rows: expected cells of one type in a column ({str(error).splitlines()[0]})") from None
+        raise DataError(
+            f"rows: expected cells of one type in a column ({str(error).splitlines()[0]})"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +318,9 @@ class SeriesSplit(Epochs):
 
     def prepared(self, indices: Tensor | slice, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns (x, y) of these windows, in memory of their own."""
-        places = self.places[indices if isinstance(indices, slice) else torch.as_tensor(indices).to(self.device)]
+        places = self.places[
+            indices if isinstance(indices, slice) else torch.as_tensor(indices).to(self.device)
+        ]
         return self._rows(self.values, places, -self.preparation.window, 0), self._targets(places)
 
     def known_targets(self, indices: Tensor) -> Tensor | None:

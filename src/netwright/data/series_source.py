@@ -90,7 +90,18 @@ def load_series(
     values = rows.numbers(inputs)
     if like is None:
         like, values = _fit(
-            rows, part, values, inputs, targets, label, pace, asked, options, TableOptions(**table).gaps, scaled, notes
+            rows,
+            part,
+            values,
+            inputs,
+            targets,
+            label,
+            pace,
+            asked,
+            options,
+            TableOptions(**table).gaps,
+            scaled,
+            notes,
         )
     filled = _filled(rows, values, like, part, notes)
     known = None if not np.isnan(values).any() else torch.from_numpy(~np.isnan(values))
@@ -98,7 +109,11 @@ def load_series(
     places = _windows(rows, part, like, labels, options.stride, notes)
     parts = {
         one: SeriesSplit(
-            scaled_values, torch.from_numpy(found), like, None if labels is None else torch.from_numpy(labels), known
+            scaled_values,
+            torch.from_numpy(found),
+            like,
+            None if labels is None else torch.from_numpy(labels),
+            known,
         )
         for one, found in zip(PARTS, places)
     }
@@ -150,7 +165,9 @@ def _in_time(
 def _first_rows(rows: Rows, count: int, notes: list[str]) -> Rows:
     kept = rows.first_of_each(count)
     each = " of each series" if rows.names else ""
-    notes.append(f"series.rows: the first {count:,} rows{each} are used, {len(rows) - len(kept):,} are left out")
+    notes.append(
+        f"series.rows: the first {count:,} rows{each} are used, {len(rows) - len(kept):,} are left out"
+    )
     return kept
 
 
@@ -162,7 +179,9 @@ def _columns(
     targets = asked.targets()
     for one in targets or []:
         if one in aside:
-            raise DataError(f"{sheet.where}: {one!r} is the time or the name of the series, and cannot be the target")
+            raise DataError(
+                f"{sheet.where}: {one!r} is the time or the name of the series, and cannot be the target"
+            )
     if options.horizon is None:
         if targets is None or len(targets) != 1:
             raise DataError(
@@ -170,20 +189,30 @@ def _columns(
             )
         sheet.column(targets[0])
         aside += targets
-    wanted = [name for name in sheet.names if name not in aside] if asked.features is None else list(asked.features)
+    wanted = (
+        [name for name in sheet.names if name not in aside]
+        if asked.features is None
+        else list(asked.features)
+    )
     wrong = next((name for name in wanted if name in aside), None)
     if wrong is not None:
-        raise DataError(f"{sheet.where}: {wrong!r} is the time, the name of the series or the class, and no feature")
+        raise DataError(
+            f"{sheet.where}: {wrong!r} is the time, the name of the series or the class, and no feature"
+        )
     if options.horizon is None:
         inputs = numeric_columns(sheet, wanted, asked=asked.features is not None, notes=notes)
         targets = []
     else:
         numeric_columns(sheet, targets or [], asked=True, notes=[])
-        wanted += [name for name in targets or [] if name not in wanted]  # their own past belongs to the inputs
+        wanted += [
+            name for name in targets or [] if name not in wanted
+        ]  # their own past belongs to the inputs
         inputs = numeric_columns(sheet, wanted, asked=asked.features is not None, notes=notes)
         targets = inputs if targets is None else targets
     if not inputs:
-        raise DataError(f"{sheet.where}: expected columns of numbers, came none beside {some(aside) or 'nothing'}")
+        raise DataError(
+            f"{sheet.where}: expected columns of numbers, came none beside {some(aside) or 'nothing'}"
+        )
     return inputs, targets
 
 
@@ -244,7 +273,10 @@ def _cut(
 
 
 def _sizes(rows: Rows, total: int, validation: Any, test_share: Any, what: str) -> dict[int, int]:
-    sizes = {2: count_of(test_share, total, option="test_share"), 1: count_of(validation, total, option="validation")}
+    sizes = {
+        2: count_of(test_share, total, option="test_share"),
+        1: count_of(validation, total, option="validation"),
+    }
     if sum(sizes.values()) >= total:
         raise DataError(
             f"{rows.sheet.where}: an impossible split: {sizes[2]:,} for test and {sizes[1]:,} for validation of {total:,} {what} "
@@ -305,7 +337,9 @@ def _fit(
     season = _season(values, targets, inputs, spans, pace, options)
     window = options.window or _window(options, season, rows, part)
     if options.season is not None and options.season > window:
-        raise DataError(f"series.season={options.season} is longer than the window of {window} rows: widen series.window")
+        raise DataError(
+            f"series.season={options.season} is longer than the window of {window} rows: widen series.window"
+        )
     if season is not None and season > window:
         season = None
     _tell(window, options, inputs, targets, pace, season, scaled, notes)
@@ -358,7 +392,9 @@ def _season(
     if options.season is not None or options.horizon is None:
         return options.season
     places = [inputs.index(name) for name in looked]
-    series = [filled_forward(values[span][:, places], np.array([0, span.stop - span.start])) for span in spans]
+    series = [
+        filled_forward(values[span][:, places], np.array([0, span.stop - span.start])) for span in spans
+    ]
     whole = [one[~np.isnan(one).any(axis=1)] for one in series]  # without the rows before the first numbers
     return find_season(whole, pace.cycles(), most=options.window or 1000)
 
@@ -383,7 +419,10 @@ def _tell(
     span = _span(pace, window)
     if options.horizon is not None:
         ahead = _span(pace, options.horizon)
-        notes.insert(0, f"forecasts {options.horizon:,} rows{ahead} of {some(targets)} from {window:,} rows{span} of {some(inputs)}")
+        notes.insert(
+            0,
+            f"forecasts {options.horizon:,} rows{ahead} of {some(targets)} from {window:,} rows{span} of {some(inputs)}",
+        )
         said = f"comes again after {season:,} rows" if season else "no season was found"
         notes.append(f"season: {said}{'' if options.season is None else ', as you say'}")
     else:
@@ -411,7 +450,9 @@ def _filled(
         count, first = int(gaps[:, place].sum()), int(leading[:, place].sum())
         if count:
             before = f", {first:,} before the first number by the training part's mean" if first else ""
-            notes.append(f"{name}: {count:,} of {len(values):,} numbers are gaps, filled by the last known one{before}")
+            notes.append(
+                f"{name}: {count:,} of {len(values):,} numbers are gaps, filled by the last known one{before}"
+            )
     places = list(preparation.places)
     missing = int(gaps[:, places].sum())
     if missing:
@@ -449,10 +490,14 @@ def _windows(
     else:
         first, last = part[places - window], part[places - 1]
         within = (first == last) & (labels[places - 1] >= 0)
-        notes.append(f"a window lies whole in one part; {int((first != last).sum()):,} across a border are left out")
+        notes.append(
+            f"a window lies whole in one part; {int((first != last).sum()):,} across a border are left out"
+        )
         unlabelled = int((labels[places - 1] < 0).sum())
         if unlabelled:
-            notes.append(f"{unlabelled:,} windows have no class in their last row ({preparation.label}) and are left out")
+            notes.append(
+                f"{unlabelled:,} windows have no class in their last row ({preparation.label}) and are left out"
+            )
     found = [places[within & (last == number)] for number in range(len(PARTS))]
     _check_windows(rows, part, found, window, horizon)
     if stride > 1:

@@ -53,7 +53,9 @@ class Rows:
 
     def first_of_each(self, count: int) -> Rows:
         """Returns the first `count` rows of each series."""
-        kept = np.concatenate([np.arange(span.start, min(span.stop, span.start + count)) for _, span in self.series()])
+        kept = np.concatenate(
+            [np.arange(span.start, min(span.stop, span.start + count)) for _, span in self.series()]
+        )
         return self._kept(np.isin(np.arange(len(self)), kept))
 
     def _kept(self, keep: np.ndarray) -> Rows:
@@ -66,7 +68,9 @@ def find_time(sheet: Sheet, name: str | None, notes: list[str]) -> str | None:
     if name is not None:
         sheet.column(name)
         return name
-    looked = [look_at(sheet, [column], {})[0][0] for column in sheet.names if not _is_numeric(sheet.column(column))]
+    looked = [
+        look_at(sheet, [column], {})[0][0] for column in sheet.names if not _is_numeric(sheet.column(column))
+    ]
     dated = [column.name for column in looked if column.kind == "date"]
     if len(dated) == 1:
         notes.append(f"the time is {dated[0]}, the only column of dates")
@@ -99,7 +103,9 @@ def read_rows(
     same = np.diff(np.sort(codes[places])) == 0
     unsorted = int((back[same] < 0).sum())
     if unsorted:
-        notes.append(f"the rows are not in the order of {time}: {unsorted:,} come before the one above them; sorted")
+        notes.append(
+            f"the rows are not in the order of {time}: {unsorted:,} come before the one above them; sorted"
+        )
     order = places[np.lexsort((places, times[places], codes[places]))]
     rows = Rows(sheet, order, times[order], np.searchsorted(codes[order], np.arange(len(names) + 1)), names)
     if group is None:
@@ -159,7 +165,11 @@ def _without_repeats(
         return rows
     said = f"{repeats:,} of {len(rows):,} rows have the {time} of another row{' of their series' if group else ''}"
     if repeats > unreadable * len(rows):
-        hint = "" if group else " Several series in one table? Name the column that tells them apart: --set data.group=COLUMN\n"
+        hint = (
+            ""
+            if group
+            else " Several series in one table? Name the column that tells them apart: --set data.group=COLUMN\n"
+        )
         raise DataError(
             f"{rows.sheet.where}: {said}, more than the {unreadable:.0%} that may be left out.\n{hint}"
             "Mend them, or allow more: --set data.unreadable=0.1"
@@ -203,7 +213,9 @@ def numeric_columns(sheet: Sheet, names: Sequence[str], *, asked: bool, notes: l
 
 def _why_not_numeric(sheet: Sheet, name: str, notes: list[str]) -> str:
     if name not in sheet.names:
-        raise DataError(f"{sheet.where}: no column {name!r}{near(name, sheet.names)}\nColumns: {some(sheet.names)}")
+        raise DataError(
+            f"{sheet.where}: no column {name!r}{near(name, sheet.names)}\nColumns: {some(sheet.names)}"
+        )
     cells = sheet.column(name)
     if cells.null_count == len(cells):
         return "nothing but gaps"

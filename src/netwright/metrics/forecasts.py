@@ -42,7 +42,9 @@ class ForecastErrors:
         there = torch.ones_like(targets) if known is None else known.cpu().double()
         errors = (values - targets) * there
         if not bool(errors.isfinite().all()):
-            raise NetwrightError("forecasts must be finite numbers: the network's outputs or weights are no longer finite.")
+            raise NetwrightError(
+                "forecasts must be finite numbers: the network's outputs or weights are no longer finite."
+            )
         true = targets * there
         new = torch.stack([part.sum(0) for part in (there, errors**2, errors.abs(), true, true**2)])
         self.sums = new if self.sums is None else self.sums + new
@@ -86,7 +88,9 @@ class ForecastErrors:
             "scaled_mse": squares.sum(dim) / whole,
             "scaled_mae": absolute.sum(dim) / whole,
         }
-        return {name: [None if value != value else value for value in row.tolist()] for name, row in found.items()}
+        return {
+            name: [None if value != value else value for value in row.tolist()] for name, row in found.items()
+        }
 
     def _per_column(self) -> list[dict[str, Any]]:
         found = self._along(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shlex
 import tempfile
@@ -126,6 +127,7 @@ def render_report(report: Report) -> str:
             rows_at_first=ROWS_AT_FIRST,
             wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
             predictions=_predictions(report.get("scatter")),
+            ahead=_ahead(report.get("test") or {}),
             notes=short_texts(report.get("notes") or []),
             findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
             network=_cut(report.get("network") or "", "file"),
@@ -500,6 +502,54 @@ def _wrong(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # ---- regression ----
+
+
+def _ahead(test: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns how a forecast's error grows with the rows ahead, beside the plain forecasts; None for what is no forecast."""
+    steps = (test.get("steps") or {}).get("scaled_mse")
+    if not steps:
+        return None
+    beside = test.get("beside") or {}
+    rows = {"this network": {**test, "steps": steps}, **beside}
+    colours = {
+        "this network": ("first", False, "first"),
+        "linear": ("second", True, "second"),
+        "last value": ("ink", False, "ink"),
+    }
+    series, legend = [], []
+    for name, row in reversed(rows.items()):
+        colour, dashed, shape = colours.get(name, ("muted", False, "muted"))
+        heights = [math.nan if value is None else value for value in row["steps"]]
+        series.append(charts.Series(list(range(1, len(heights) + 1)), heights, colour, dashed=dashed))
+        legend.insert(0, (shape, name))
+    wide, narrow = (
+        charts.curves(
+            series,
+            name=name,
+            label=f"Scaled squared error over {len(steps):,} rows ahead, of the network and of plain forecasts.",
+            across="row ahead",
+            inches=inches,
+        )
+        for name, inches in (("ahead-wide", charts.WIDE), ("ahead", charts.NARROW))
+    )
+    return {
+        "chart": {"name": "Scaled squared error", "svg": narrow, "wide": wide, "legend": legend, "note": ""},
+        "rows": [
+            (name, [figures.loss(row[key]) for key in ("rmse", "mae", "scaled_mse", "scaled_mae")])
+            for name, row in rows.items()
+        ],
+        "columns": [
+            (
+                row["column"],
+                [
+                    "–" if row[key] is None else figures.loss(row[key])
+                    for key in ("rmse", "mae", "scaled_mse", "scaled_mae")
+                ],
+            )
+            for row in (test.get("per_column") or [])[:CLASSES_AT_MOST]
+        ],
+        "left_out": max(0, len(test.get("per_column") or []) - CLASSES_AT_MOST),
+    }
 
 
 def _predictions(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
