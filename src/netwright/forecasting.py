@@ -43,12 +43,10 @@ def beside(train: SeriesSplit, part: SeriesSplit) -> dict[str, dict[str, Any]]:
     return found
 
 
-def with_plain_forecasts(
-    scores: dict[str, Any], train: SeriesSplit | None, part: SeriesSplit
-) -> dict[str, Any]:
-    """Returns the scores with the plain forecasts `beside` them, and `skill`: the share of the best one's squared error that is saved.
+def with_plain_forecasts(scores: dict[str, Any], train: Any, part: Any) -> dict[str, Any]:
+    """Returns the scores on a SeriesSplit `part` with the plain forecasts `beside` them, and `skill`: the share of the best one's squared error that is saved.
 
-    `skill` is 1 - scaled_mse / that of the best plain forecast, the linear one aside: below 0 the network does worse than doing nothing.
+    `train`: the training part, to which the linear one is fitted; None: nothing stands beside the scores. `skill` is 1 - scaled_mse / that of the best plain forecast, the linear one aside: below 0 the network does worse than doing nothing.
     """
     if train is None:
         return scores

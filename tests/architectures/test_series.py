@@ -132,7 +132,7 @@ def test_a_column_read_by_itself_knows_nothing_of_the_others():
 
 @pytest.mark.parametrize(
     ("window", "patch", "stride", "tokens"),
-    [(40, 16, 8, 4), (41, 16, 8, 5), (16, 16, 8, 1), (336, 16, 8, 41)],
+    [(40, 16, 8, 5), (41, 16, 8, 5), (16, 16, 8, 2), (336, 16, 8, 42)],
 )
 def test_patches_cover_the_window(window, patch, stride, tokens):
     net = PatchTransformer(window, 1, (6, 1), (0,), patch, stride, 8, 2, 1, 16, 0.0).eval()

@@ -118,7 +118,7 @@ def test_training_windows_may_be_fewer(table):
     every = load(table, series={"horizon": 6, "window": 12}, **SPLIT)
     third = load(table, series={"horizon": 6, "window": 12, "stride": 3}, **SPLIT)
     assert torch.equal(third.train.places, every.train.places[::3]) and len(third.test) == len(every.test)
-    assert any(note.startswith("series.stride: every 3th of 113") for note in third.notes)
+    assert any(note.startswith("series.stride: of 113 training windows one in 3") for note in third.notes)
     short = load(table, series={"horizon": 6, "window": 12, "rows": 150}, validation=20, test_share=20)
     assert (
         len(short.train.values) == 150

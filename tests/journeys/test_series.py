@@ -45,7 +45,7 @@ def test_from_end_to_end(netwright: Any, load: Path) -> None:
     shown = netwright(*command, "--out", "run")
     for line in (
         "load: 451 to train, 79 to validate, 169 to test, in windows",
-        "12 rows of 1 columns to forecast",
+        "12 rows of 1 column to forecast",
         "forecasts 12 rows (12 hours) of load from 168 rows (7 days) of load, degrees",
         "from row to row (when): 1 hour",
         "cut by time, nothing is drawn: train 630 rows, validation 90 rows, test 180 rows",

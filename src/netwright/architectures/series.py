@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -104,10 +105,7 @@ class TemporalConvolution(nn.Module):
         self.output_shape = tuple(output_shape)
         widths = [columns] + [channels] * blocks
         self.blocks = nn.Sequential(
-            *(
-                CausalBlock(a, b, kernel, 2**place, dropout)
-                for place, (a, b) in enumerate(zip(widths, widths[1:]))
-            )
+            *(CausalBlock(a, b, kernel, 2**place, dropout) for place, (a, b) in enumerate(pairwise(widths)))
         )
         self.head = nn.Linear(channels, _numbers(output_shape))
 
@@ -140,7 +138,7 @@ class SeriesRecurrence(nn.Module):
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), _numbers(output_shape))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        outputs, state = self.recurrence(x)
+        state = self.recurrence(x)[1]
         states = state[0] if isinstance(state, tuple) else state
         last = torch.cat([states[-2], states[-1]], 1) if self.recurrence.bidirectional else states[-1]
         return self.head(self.drop(last)).unflatten(1, self.output_shape)
@@ -149,7 +147,7 @@ class SeriesRecurrence(nn.Module):
 class PatchTransformer(nn.Module):
     """A Transformer encoder over patches of a window (PatchTST; Nie et al., arXiv:2211.14730): (N, window, C) float to (N, *output_shape).
 
-    A patch is `patch` rows, one beginning every `stride`; the last row stands in for what is missing at the end. With `places` each of these columns is read
+    A patch is `patch` rows, one beginning every `stride`; as in the paper the last row is repeated `stride` times, so that every row is in one. With `places` each of these columns is read
     by itself with the same weights, and forecast; without, a patch holds all columns. Norms are of layers, where the paper has them of batches.
     """
 
@@ -171,8 +169,7 @@ class PatchTransformer(nn.Module):
         self.output_shape = tuple(output_shape)
         self.places = None if places is None else list(places)
         self.patch, self.stride = patch, stride
-        tokens = -(-max(0, window - patch) // stride) + 1
-        self.missing = (tokens - 1) * stride + patch - window
+        tokens = (window - patch) // stride + 2
         own = patch if places is not None else patch * columns
         self.inward = nn.Linear(own, width)
         self.positions = nn.Parameter(torch.empty(tokens, width).uniform_(-0.02, 0.02))
@@ -189,8 +186,7 @@ class PatchTransformer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         count = len(x)
-        if self.missing:
-            x = torch.cat([x, x[:, -1:].expand(-1, self.missing, -1)], 1)
+        x = torch.cat([x, x[:, -1:].expand(-1, self.stride, -1)], 1)
         if self.places is None:
             patches = x.unfold(1, self.patch, self.stride).flatten(2)
         else:

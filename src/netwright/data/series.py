@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from netwright.data.delimited import GAPS, Sheet, is_table, near, read_sheet, so
 from netwright.data.epochs import Epochs, at_once
 from netwright.data.pace import Pace
 from netwright.data.preparation import Preparation, as_numbers
-from netwright.data.series_table import Rows, filled_forward, numeric_columns, read_rows
+from netwright.data.series_table import filled_forward, read_rows
 from netwright.errors import DataError
 
 

@@ -210,7 +210,8 @@ class Data:
         if self.classes is None:
             count = self.num_outputs
             if self._in_windows:
-                return f"{self.output_shape[0]:,} rows of {self.output_shape[1]:,} columns to forecast"
+                rows, columns = self.output_shape
+                return f"{rows:,} row{'s' if rows > 1 else ''} of {columns:,} column{'s' if columns > 1 else ''} to forecast"
             return f"{count} number{'s' if count > 1 else ''} to predict"
         shown = ", ".join(self.classes[:10]) + (", …" if len(self.classes) > 10 else "")
         return f"{len(self.classes)} classes: {shown}"

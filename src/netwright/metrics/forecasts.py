@@ -62,12 +62,12 @@ class ForecastErrors:
         Windows that overlap err alike. So the interval is of the means of blocks of `horizon` windows in a row (batch means; Student, by the
         logarithm of the mean square); None for fewer than five blocks. Raises NetwrightError where nothing was counted.
         """
-        if self.sums is None or not bool((self.sums[0].sum() > 0)):
+        if self.sums is None or not bool(self.sums[0].sum() > 0):
             raise NetwrightError("there is nothing to score: expected at least one window with known targets")
         count, squares, absolute = self.sums[:3]
         whole = count.sum()
         return {
-            "rmse": math.sqrt(float((squares * self.std**2).sum() / whole)),
+            "rmse": self.rmse(),
             "mae": float((absolute * self.std).sum() / whole),
             "r2": self._r2(),
             "interval": self._interval(),
@@ -76,6 +76,11 @@ class ForecastErrors:
             "steps": self._along(1),
             "per_column": self._per_column(),
         }
+
+    def rmse(self) -> float:
+        """Returns the root of the mean squared error so far, in the columns' own unit."""
+        assert self.sums is not None, "nothing was counted"
+        return math.sqrt(float((self.sums[1] * self.std**2).sum() / self.sums[0].sum()))
 
     def _along(self, dim: int) -> dict[str, list[float | None]]:
         """Returns the scores of each row ahead (dim 1), or of each column (dim 0): None where nothing is known."""

@@ -516,7 +516,8 @@ def _ahead(test: Mapping[str, Any]) -> dict[str, Any] | None:
         "linear": ("second", True, "second"),
         "last value": ("ink", False, "ink"),
     }
-    series, legend = [], []
+    series: list[charts.Series] = []
+    legend: list[tuple[str, str]] = []
     for name, row in reversed(rows.items()):
         colour, dashed, shape = colours.get(name, ("muted", False, "muted"))
         heights = [math.nan if value is None else value for value in row["steps"]]

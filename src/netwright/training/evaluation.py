@@ -123,8 +123,8 @@ def evaluate(
     if getattr(data, "every_token", False):
         return token_scores(network, data, loss, precision=precision)
     if getattr(data, "horizon", None):
-        scored = forecast_scores(network, data, loss, precision=precision)
-        return {name: scored[name] for name in ("loss", "rmse")}
+        mean, errors = forecast_errors(network, data, loss, precision=precision)
+        return {"loss": mean, "rmse": errors.rmse()}
     outputs, targets = outputs_of(network, data, batch=batch, precision=precision, processes=processes)
     with torch.no_grad():
         value = loss(outputs, match_targets(targets, loss, outputs))
