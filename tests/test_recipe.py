@@ -67,6 +67,18 @@ def test_the_recipe_of_a_named_set_belongs_together(monkeypatch: pytest.MonkeyPa
     assert Recipe.build(whole.model_dump()) == whole
 
 
+def test_a_series_has_a_recipe_of_its_own() -> None:
+    source = {"data.source": "people.csv", "series.horizon": 24}
+    assert Recipe.build(source).network.name == "dlinear"
+    assert Recipe.build({"data.source": "people.csv", "series.window": 24}).network.name == "tcn"
+    assert Recipe.build({"data.source": "people.csv", "series.stride": 2}).network.name == "mlp", "no series"
+    other = Recipe.build(source, {"network.name": "gru"})
+    assert (other.schedule.name, other.optimizer.lr) == ("constant", None), "these went with dlinear"
+    assert Recipe.build(source, {"data.target": ["a", "b"]}).data.target == ["a", "b"]
+    again = Recipe.build(Recipe.build(source).model_dump())
+    assert again == Recipe.build(source)
+
+
 def test_a_network_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("")
     (tmp_path / "r.yaml").write_text("network: {name: net.py:Net}\n")

@@ -224,6 +224,23 @@ def steps_of(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def forecast_scores() -> dict[str, Any]:
+    """The scores of a forecast of 24 rows ahead, one of its columns with a name that is markup."""
+    whole = {"rmse": 2.63, "mae": 1.37, "scaled_mse": 0.3237, "scaled_mae": 0.3676}
+    steps = [0.1 + n / 100 for n in range(24)]
+    plain = {"rmse": 2.8, "mae": 1.4, "scaled_mse": 0.3079, "scaled_mae": 0.39, "steps": [0.3079] * 24}
+    return {
+        **whole,
+        "loss": 0.3237,
+        "r2": None,
+        "interval": [2.5, 2.8],
+        "steps": {"scaled_mse": steps},
+        "per_column": [{"column": name, **whole} for name in ("<i>load</i>", "degrees")],
+        "skill": -0.05,
+        "beside": {"last value": plain, "seasonal naive (24)": plain, "linear": plain},
+    }
+
+
 def report_of(title: str, classes: list[str], /, **more: Any) -> Report:
     """A report of a classifier, with whatever is given replaced."""
     generator = np.random.default_rng(1)
@@ -291,6 +308,16 @@ def reports() -> dict[str, Report]:
             wrong=[],
             history=history_of(12, "rmse"),
             scatter={"true": true, "predicted": true + generator.normal(0, 0.6, 3000)},
+        ),
+        "forecast": report_of(
+            "ETTh1 · dlinear",
+            ["-"],
+            task="regression",
+            test=forecast_scores(),
+            classes=None,
+            wrong=[],
+            history=history_of(12, "rmse"),
+            scatter=None,
         ),
         "interrupted": report_of(
             "digits · cnn",

@@ -77,6 +77,15 @@ def test_bytes_do_not_depend_on_the_process_or_the_users_matplotlibrc(tmp_path: 
     assert len(hashes) == 1
 
 
+FORECAST = {
+    "rmse": 0.5,
+    "mae": 0.4,
+    "scaled_mse": 0.2,
+    "scaled_mae": 0.3,
+    "steps": {"scaled_mse": [0.2, None]},
+}
+
+
 def test_matplotlib_is_left_as_it_was(reports: dict[str, Report]) -> None:
     import matplotlib
 
@@ -102,7 +111,20 @@ def test_nothing_points_outside(pages: dict[str, Path]) -> None:
         assert not re.search(r"https?://|@import|url\((?!#)", page.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("name", ["fashion", "regression", "interrupted"])
+def test_a_forecast_stands_beside_plain_ones(pages: dict[str, Path]) -> None:
+    page = Page(pages["forecast"].read_text("utf-8"))
+    for words in (
+        "Rows ahead",
+        "seasonal naive (24)",
+        "The network, column by column",
+        "<i>load</i>",
+        "0.3079",
+    ):
+        assert words in page.text, words
+    assert page.elements["svg"] >= 4
+
+
+@pytest.mark.parametrize("name", ["fashion", "regression", "forecast", "interrupted"])
 def test_ids_are_unique_and_found(name: str, pages: dict[str, Path]) -> None:
     text = pages[name].read_text("utf-8")
     ids = Page(text).values("id")
@@ -188,6 +210,7 @@ def test_losses_that_are_no_numbers_are_counted_not_drawn() -> None:
         {"scatter": {"true": [1.0], "predicted": [1.0]}, "task": "regression"},
         {"scatter": {"true": np.ones((4, 2)), "predicted": np.full((4, 2), np.nan)}, "task": "regression"},
         {"test": {"rmse": 0.5, "mae": 0.4, "r2": None, "interval": None}, "task": "regression"},
+        {"test": FORECAST, "task": "regression"},
         {
             "wrong": [
                 {"image": None, "text": None, "true": 0, "predicted": 1, "probability": None, "name": None}

@@ -135,6 +135,25 @@ RESULTS: dict[str, dict[str, Any]] = {
         "seconds": 83,
         "test": {"loss": 0.21, "rmse": 0.6112, "mae": 0.4761, "r2": 0.6919, "interval": [0.5962, 0.6265]},
     },
+    "forecast": {
+        "title": "ETTh1 · dlinear",
+        "run": "runs/ett-1",
+        "test": {
+            "loss": 0.3237,
+            "rmse": 2.6292,
+            "mae": 1.3667,
+            "r2": 0.5365,
+            "interval": [2.4892, 2.7772],
+            "scaled_mse": 0.3237,
+            "scaled_mae": 0.3676,
+            "steps": {"scaled_mse": [0.1, None, *(0.3 + n / 100 for n in range(22))]},
+            "skill": -0.0512,
+            "beside": {
+                "seasonal naive (24)": {"scaled_mse": 0.3079, "scaled_mae": 0.3892, "steps": [0.42] * 24},
+                "linear": {"scaled_mse": 0.3146, "scaled_mae": 0.3564, "steps": [0.1] * 24},
+            },
+        },
+    },
     "interrupted": {
         "title": "mnist · cnn",
         "run": "runs/mnist-3",

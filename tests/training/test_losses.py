@@ -63,6 +63,16 @@ def test_loss_of_numbers_never_broadcasts(name):
     assert match_targets(targets, loss, values[:, 0]).shape == (3,)
 
 
+def test_forecasts_meet_flat_outputs():
+    targets = torch.arange(24.0).view(2, 4, 3)
+    matched = match_targets(targets, nn.MSELoss(), torch.zeros(2, 12))
+    assert torch.equal(matched, targets.flatten(1))
+    assert torch.equal(match_targets(matched, nn.MSELoss(), torch.zeros(2, 4, 3)), targets)
+    for wrong in ((2, 3, 4), (2, 4, 2), (4, 6), (2, 2, 2, 3)):
+        with pytest.raises(NetworkError, match="one number for each value to predict"):
+            match_targets(targets, nn.MSELoss(), torch.zeros(wrong))
+
+
 def test_targets_that_fit_are_not_copied():
     targets = torch.zeros(4, 2)
     assert match_targets(targets, nn.MSELoss(), 2) is targets

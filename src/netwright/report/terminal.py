@@ -285,7 +285,7 @@ def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> 
     share = figures.percent(abs(test["skill"]))
     said = f"{share} less squared error than the best forecast without any training"
     if test["skill"] <= 0:
-        said = f"No better than doing nothing: {share} more squared error than the best forecast without any training"
+        said = f"No better than a forecast without any training: {share} more squared error"
     console.print(_text(f"  {said}.", "" if test["skill"] > 0 else "yellow"), soft_wrap=True)
     if test["beside"].get("linear", {}).get("scaled_mse", test["scaled_mse"]) < test["scaled_mse"]:
         console.print(_text("  The linear forecast, which is solved in a moment, errs less.", "yellow"))
