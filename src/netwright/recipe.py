@@ -307,7 +307,8 @@ class Recipe(_Section):
             "optimizer.name": "adam",
             "optimizer.lr": 5e-3,
             "schedule.name": "one-cycle",
-            "train.epochs": 10,
+            "data.batch": 32,
+            "train.epochs": 15,
             "checkpoint.keep": "last",
         },
         "windows": {

@@ -300,6 +300,8 @@ def test_columns_without_use_are_left_out_and_told(tmp_path):
         "left out: same (always 3 in the training part), later (nothing but gaps in the training part)"
         in data.notes
     )
+    everything = load(tmp_path / "a.csv", series={"horizon": 2, "window": 4})
+    assert everything.preparation.targets == ("y", "on", "mostly"), "all that are of use"
     assert "mostly: 1 cells are no finite numbers and count as gaps" in data.notes
 
 

@@ -172,8 +172,8 @@ def _label(series: _Series) -> str | None:
     return targets[0]
 
 
-def _columns(series: _Series, label: str | None, notes: list[str]) -> tuple[list[str], list[str]]:
-    """Returns the columns that a network sees and those that are to be forecast."""
+def _columns(series: _Series, label: str | None, notes: list[str]) -> tuple[list[str], list[str] | None]:
+    """Returns the columns that a network sees and those that are to be forecast, None for all that are of use."""
     sheet, asked = series.rows.sheet, series.asked
     aside = {asked.time: "the time", asked.group: "the name of the series", label: "the class"}
     targets = asked.targets() if label is None else []
@@ -189,7 +189,7 @@ def _columns(series: _Series, label: str | None, notes: list[str]) -> tuple[list
     inputs = numeric_columns(sheet, wanted, asked=asked.features is not None, notes=notes)
     if not inputs:
         raise DataError(f"{sheet.where}: expected columns of numbers to look back on, came none")
-    return inputs, inputs if targets is None else targets
+    return inputs, targets
 
 
 def _labels(
@@ -292,11 +292,12 @@ def _fit(
     options, pace = series.options, series.pace
     inputs, targets = _columns(series, label, notes)
     values = series.rows.numbers(inputs)[part == 0]
-    useless = _useless(series, values, inputs, targets, notes)
+    useless = _useless(series, values, inputs, targets or [], notes)
     kept = [place for place, name in enumerate(inputs) if name not in useless]
     if not kept:
         raise DataError(f"{series.where}: expected numbers that vary in the training part, came none")
     inputs, values = [inputs[place] for place in kept], values[:, kept]
+    targets = inputs if targets is None else targets
     lengths = [int((part[span] == 0).sum()) for _, span in series.rows.series()]
     season = options.season
     if season is None and options.horizon is not None:
