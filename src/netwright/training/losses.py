@@ -142,7 +142,11 @@ def match_targets(targets: Tensor, loss: Callable[..., Any], outputs: int | Tens
         return targets[:, 1].reshape(
             wanted
         )  # shares of two classes, of which a single output tells the second
-    if targets.numel() == wanted.numel() and len(targets) == wanted[0] and min(targets.dim(), len(wanted)) <= 2:
+    if (
+        targets.numel() == wanted.numel()
+        and len(targets) == wanted[0]
+        and min(targets.dim(), len(wanted)) <= 2
+    ):
         return targets.reshape(wanted)
     raise NetworkError(
         f"the network gives {tuple(wanted)} but the targets are {tuple(targets.shape)}: both need one number for "
