@@ -24,6 +24,7 @@ SURFACE = [
     "network",
     "networks",
     "optimizers",
+    "pretrained",
     "schedules",
     "train",
 ]
@@ -48,7 +49,7 @@ def test_no_module_hides_a_public_name() -> None:
 
 
 def test_registries_are_dictionaries() -> None:
-    for name in ("activations", "losses", "optimizers", "schedules", "networks", "datasets"):
+    for name in ("activations", "losses", "optimizers", "schedules", "networks", "datasets", "pretrained"):
         assert isinstance(getattr(netwright, name), dict) and getattr(netwright, name)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netwright.architectures import activations as activations
     from netwright.architectures import network as network
     from netwright.architectures import networks as networks
+    from netwright.architectures import pretrained as pretrained
     from netwright.data import datasets as datasets
     from netwright.data import load as load
     from netwright.errors import NetwrightError as NetwrightError
@@ -37,6 +38,7 @@ _HOMES = {
     "network": "netwright.architectures",
     "networks": "netwright.architectures",
     "optimizers": "netwright.training.optimizers",
+    "pretrained": "netwright.architectures",
     "schedules": "netwright.training.schedules",
     "train": "netwright.training.loop",
 }

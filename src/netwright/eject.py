@@ -63,6 +63,11 @@ def script(run: Run) -> str:
             f"the network of {run.path} was a Python object, whose first weights a script cannot make again.\n"
             "Give the network as file.py:Name, or by a registered name, to have it ejected."
         )
+    if recipe.transfer.source is not None:
+        raise NetwrightError(
+            f"the network of {run.path} began from {recipe.transfer.source}, whose weights a script cannot make again.\n"
+            "netwright.Run(path).network is the trained network, a plain nn.Module; its weights are in model.safetensors."
+        )
     if data.reading.kind == "parquet":
         raise NetwrightError(
             f"the data of {run.path} is Parquet, whose reading cannot be written as a script of torch and numpy.\n"

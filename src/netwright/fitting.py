@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ from netwright.run import (
     FROM_PYTHON,
     MEANING,
     METRICS,
+    PRETRAINED,
     RECIPE,
     REPORT,
     RESULT,
@@ -78,6 +81,7 @@ from netwright.training.randomness import seed_everything
 from netwright.training.signals import StopRequest, held_signals
 from netwright.training.state import TrainingState
 from netwright.training.stopping import EarlyStopping
+from netwright.transfer import Begun, Origin, begin_from, freezing_of, open_origin, preparation_for
 
 if TYPE_CHECKING:
     from netwright.data import Data
@@ -145,6 +149,11 @@ def fit(
     if chosen.data.source == FROM_PYTHON:
         from netwright.data import Data, load
 
+        if chosen.transfer.source is not None and (isinstance(data, Data) or isinstance(network, nn.Module)):
+            raise RecipeError(
+                "transfer.source brings its network and prepares the data as in its own training: give the data as netwright.load "
+                "takes it, not loaded, and no module"
+            )
         if not isinstance(data, Data):
             entries = chosen.data.model_dump(exclude={"source", "batch"})
             entries |= {
@@ -153,6 +162,9 @@ def fit(
                 "sound": chosen.sound.model_dump(exclude_defaults=True),
                 "series": chosen.series.model_dump(exclude_defaults=True),
             }
+            if chosen.transfer.source is not None:
+                prepared = preparation_for(open_origin(chosen.transfer.source), chosen)
+                entries |= {} if prepared is None else {"preparation": prepared, "size": None}
             data = load(data, seed=chosen.train.seed, **entries)
     return carry_out(
         chosen,
@@ -199,28 +211,31 @@ def carry_out(
             begun = Run(folder, network=module, data=data)
             _check_same(recipe, begun)
             return carry_on(begun, quiet=quiet, examine=examine)
+        origin = None if recipe.transfer.source is None else open_origin(recipe.transfer.source)
         if data is None:
-            data = first_of_each_machine_first(lambda: load_data(recipe), processes)
+            kept = None if origin is None else preparation_for(origin, recipe)
+            data = first_of_each_machine_first(lambda: load_data(recipe, preparation=kept), processes)
             stream = agreed(data.reading.options.get("stream"), processes)
             if data.reading.options.get("stream") != stream:  # less memory was free elsewhere
                 recipe = _with_stream(recipe, stream)
-                data = load_data(recipe)
+                data = load_data(recipe, preparation=kept)
         data = _augmented(recipe, data)
         _check_decision(recipe, data)
         _introduce(data, quiet)
         known, trained = None, module
         if processes.first:
-            recipe, trained = _decided(recipe, data, module, quiet=quiet)
+            recipe, trained, data = _decided(recipe, data, module, origin, quiet=quiet)
             known = _look_first(recipe, trained, data, quiet=quiet, force=force) if examine else None
         recipe = agreed(recipe, processes)
         if not processes.first:
             seed_everything(recipe.train.seed)
-            trained = _build(recipe, data, module)
+            trained = _build(recipe, data, module, origin).network
         assert trained is not None
         parameters = count_parameters(trained)
         state = _begin(recipe, trained, data, processes)
         state.seed_apart()
-        run = _create_once(recipe, data, out=out, module=module, processes=processes)
+        first = trained if origin is not None else None
+        run = _create_once(recipe, data, out=out, module=module, begun=first, processes=processes)
         _say(f"{parameters:,} parameters, trained on {_place(state)} in {run.path}", quiet)
         note = part_of_the_batch(trained, recipe.data.batch, processes)
         if note is not None:
@@ -229,18 +244,22 @@ def carry_out(
 
 
 def _decided(
-    recipe: Recipe, data: Data, module: nn.Module | None, *, quiet: bool
-) -> tuple[Recipe, nn.Module]:
-    """Returns the recipe with what `auto` and `find` mean here, and the network."""
+    recipe: Recipe, data: Data, module: nn.Module | None, origin: Origin | None, *, quiet: bool
+) -> tuple[Recipe, nn.Module, Data]:
+    """Returns the recipe with what `auto` and `find` mean here, the network, and the data with what was decided about it."""
     recipe = _with_stream(recipe, data.reading.options.get("stream"))
     recipe = _with_chosen_precision(recipe, quiet=quiet)
     seed_everything(recipe.train.seed)
-    trained = _build(recipe, data, module)
+    begun = _build(recipe, data, module, origin)
+    if origin is not None:
+        recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update=begun.settled)})
+        _say("\n".join(f"  {note}" for note in begun.notes), quiet)
+        data = dataclasses.replace(data, notes=(*data.notes, *begun.notes))
     if recipe.optimizer.lr == "find":
-        recipe = _with_found_rate(recipe, trained, data, quiet=quiet)
+        recipe = _with_found_rate(recipe, begun.network, data, quiet=quiet)
         seed_everything(recipe.train.seed)
-        trained = _build(recipe, data, module)
-    return recipe, trained
+        begun = _build(recipe, data, module, origin)
+    return recipe, begun.network, data
 
 
 def _folder_to_go_on_in(recipe: Recipe, out: str | Path | None, *, resume: bool) -> Path | None:
@@ -283,6 +302,8 @@ def _check_same(recipe: Recipe, begun: Run) -> None:
         kept["train.precision"] = "auto"
     if recipe.data.stream == "auto":
         kept["data.stream"] = "auto"
+    if recipe.transfer.source is not None:  # what was found and settled where nothing was said
+        kept |= {f"transfer.{name}": asked[f"transfer.{name}"] for name in _left_open(recipe)}
     different = [name for name in {**asked, **kept} if asked.get(name) != kept.get(name)]
     if different:
         shown = ", ".join(f"{name} was {kept.get(name)}, now {asked.get(name)}" for name in different[:3])
@@ -292,13 +313,23 @@ def _check_same(recipe: Recipe, begun: Run) -> None:
         )
 
 
+def _left_open(recipe: Recipe) -> list[str]:
+    asked = recipe.transfer
+    open_ = {"head": asked.head is None, "freeze": asked.freeze == "auto", "keep_head": not asked.keep_head}
+    return [name for name, is_open in open_.items() if is_open]
+
+
 def _entries(recipe: Recipe) -> dict[str, Any]:
     flat = {
         f"{section}.{entry}": value
         for section, entries in recipe.model_dump().items()
         for entry, value in entries.items()
     }
-    for name in ("data.source", "network.name"):  # paths are kept absolute, or beside the recipe
+    for name in (
+        "data.source",
+        "network.name",
+        "transfer.source",
+    ):  # paths are kept absolute, or beside the recipe
         flat[name] = Path(str(flat[name])).name
     return flat
 
@@ -340,7 +371,7 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
         recipe = run.recipe
         data = _augmented(recipe, first_of_each_machine_first(lambda: run.data, processes))
         seed_everything(recipe.train.seed)
-        state = _begin(recipe, run.untrained_network(), data, processes)
+        state = _begin(recipe, _as_begun(run, needed=saved is None), data, processes)
         try:
             _restore(state, saved, quiet=quiet)
         except CheckpointError as error:
@@ -348,6 +379,16 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
         if processes.first:
             cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
         return _train_and_test(run, state, data, quiet=quiet, examine=examine)
+
+
+def _as_begun(run: Run, *, needed: bool) -> nn.Module:
+    """Returns the network as it was before its first step; of a transfer the weights are read only where they are `needed`."""
+    module = run.untrained_network()
+    if run.recipe.transfer.source is not None:
+        if needed:
+            run.load_weights(module, PRETRAINED)
+        seed_everything(run.recipe.train.seed)
+    return module
 
 
 def _newest(run: Run, processes: Processes) -> dict[str, Any] | Path | None:
@@ -617,14 +658,20 @@ def _write_result(
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
     _write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
+    (run.path / PRETRAINED).unlink(missing_ok=True)
 
 
-def _build(recipe: Recipe, data: Data, module: nn.Module | None) -> nn.Module:
+def _build(recipe: Recipe, data: Data, module: nn.Module | None, origin: Origin | None = None) -> Begun:
     """Builds the network, or takes the one that is given, and tries it on one example."""
     # These losses also take one logit for two classes.
     single = recipe.loss.name in ("bce", "bce-with-logits")
+    if origin is not None:
+        begun = begin_from(origin, recipe, data, single_logit=single)
+        # What follows draws the same numbers as in a run that is resumed, which does not open the origin.
+        seed_everything(recipe.train.seed)
+        return begun
     chosen = recipe.network.name if module is None else module
-    return build_network(chosen, data, single_logit=single, **recipe.network.options())
+    return Begun(build_network(chosen, data, single_logit=single, **recipe.network.options()), {})
 
 
 def _begin(recipe: Recipe, module: nn.Module, data: Data, processes: Processes = ALONE) -> TrainingState:
@@ -656,6 +703,7 @@ def _begin(recipe: Recipe, module: nn.Module, data: Data, processes: Processes =
         },
         optimizer_options=recipe.optimizer.options(),
         schedule_options=recipe.schedule.options(),
+        freezing=freezing_of(recipe, module, data),
         processes=processes,
         sharded=recipe.train.shard and not processes.alone,
     )
@@ -670,8 +718,15 @@ def averaged(state: TrainingState) -> Iterator[None]:
         yield
 
 
-def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None) -> Run:
-    """Makes the run's folder and writes what is known before training."""
+def _create(
+    recipe: Recipe,
+    data: Data,
+    *,
+    out: str | Path | None,
+    module: nn.Module | None,
+    begun: nn.Module | None = None,
+) -> Run:
+    """Makes the run's folder and writes what is known before training, the weights of a network that `begun` from others among it."""
     folder = Path(out) if out is not None else free_folder(recipe)
     if folder.exists() and not _can_be_begun_in(folder):
         raise RunFolderError(
@@ -699,16 +754,24 @@ def _create(recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Mo
         split = io.BytesIO()
         np.savez_compressed(split, **data.rows)  # type: ignore[arg-type]
         write_bytes(folder / SPLIT, split.getvalue())
+    if begun is not None:
+        write_bytes(folder / PRETRAINED, _as_safetensors(begun.state_dict()))
     # Last: a folder with a recipe is a run.
     write_bytes(folder / RECIPE, recipe.to_yaml().encode())
     return Run(folder, network=module, data=data)
 
 
 def _create_once(
-    recipe: Recipe, data: Data, *, out: str | Path | None, module: nn.Module | None, processes: Processes
+    recipe: Recipe,
+    data: Data,
+    *,
+    out: str | Path | None,
+    module: nn.Module | None,
+    begun: nn.Module | None,
+    processes: Processes,
 ) -> Run:
     """Lets the first process make the run's folder, and returns the run in every one."""
-    made = _create(recipe, data, out=out, module=module) if processes.first else None
+    made = _create(recipe, data, out=out, module=module, begun=begun) if processes.first else None
     path = agreed(None if made is None else made.path, processes)
     _check_folder_is_shared(path, processes)
     return made if made is not None else Run(path, network=module, data=data)
@@ -719,7 +782,7 @@ def _can_be_begun_in(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     inside = list(folder.iterdir())
-    ours = {CHECKPOINTS, MEANING, ENVIRONMENT, SPLIT}
+    ours = {CHECKPOINTS, MEANING, ENVIRONMENT, SPLIT, PRETRAINED}
     started = any(path.name in ours for path in inside)
     known = all(
         path.name in ours or path.name.startswith(".writing-") or path.suffix == ".py" for path in inside
@@ -731,6 +794,13 @@ def free_folder(recipe: Recipe) -> Path:
     """Returns runs/<data>-<network>-<n> with the first n that is free."""
     source = Path(str(recipe.data.source)).stem if recipe.data.source != FROM_PYTHON else "data"
     network = recipe.network.name.rpartition(":")[2] if recipe.network.name != FROM_PYTHON else "network"
+    if recipe.transfer.source is not None:
+        name = (
+            Path(recipe.transfer.source).stem
+            if Path(recipe.transfer.source).exists()
+            else recipe.transfer.source
+        )
+        network = re.sub(r"[^\w.-]+", "-", name)
     number = 1
     while (folder := Path("runs") / f"{source}-{network}-{number}").exists():
         number += 1
@@ -752,6 +822,9 @@ def _kept_beside(recipe: Recipe, folder: Path) -> Recipe:
 
         if source not in datasets:
             entries["data"]["source"] = str(Path(source).resolve())
+    origin = entries["transfer"]["source"]
+    if origin is not None and Path(origin).exists():
+        entries["transfer"]["source"] = str(Path(origin).resolve())
     file, _, name = recipe.network.name.rpartition(":")
     if file.endswith(".py"):
         path = Path(file).resolve()
@@ -871,16 +944,22 @@ def _use_threads_of(run: Run, processes: Processes) -> None:
 
 
 def _write_weights(run: Run, state: TrainingState) -> None:
+    with averaged(state):
+        weights = _as_safetensors(whole_weights(state.network))
+    if state.processes.first:
+        write_bytes(run.path / WEIGHTS, weights)
+
+
+def _as_safetensors(weights: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
-    with averaged(state):
-        # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
-        weights = {
+    # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
+    return save(
+        {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in whole_weights(state.network).items()
+            for name, value in weights.items()
         }
-    if state.processes.first:
-        write_bytes(run.path / WEIGHTS, save(weights))
+    )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

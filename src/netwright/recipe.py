@@ -182,6 +182,20 @@ class TrainRecipe(_Section):
     shard: bool = False
 
 
+class TransferRecipe(_Section):
+    """Of a network that begins from another one's weights; `auto`: the backbone is frozen unless the head is kept."""
+
+    source: str | None = None
+    head: str | None = None
+    keep_head: bool = False
+    freeze: Literal["auto", "backbone", "gradual", "none"] = "auto"
+    stages: int = Field(4, ge=1)
+    unfreeze_every: int = Field(1, ge=1)
+    backbone_lr: float = Field(0.1, gt=0)
+    layer_decay: float = Field(0.4, gt=0, le=1)
+    batch_norm: Literal["frozen", "adapt"] = "frozen"
+
+
 class DecisionRecipe(_Section):
     positive: str | int | None = None
     threshold: float | Literal["f1"] | None = None
@@ -226,6 +240,7 @@ class Recipe(_Section):
     series: SeriesRecipe = SeriesRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     network: NetworkRecipe = NetworkRecipe()
+    transfer: TransferRecipe = TransferRecipe()
     loss: LossRecipe = LossRecipe()
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
@@ -349,6 +364,16 @@ class Recipe(_Section):
             for key, value in _flatten(layer):
                 section, entry = cls._locate(key)
                 merged.setdefault(section, {})[entry] = value
+        origin = merged.get("transfer", {}).get("source")
+        if origin is not None and "name" not in merged.get("network", {}):
+            from netwright.transfer import network_entries
+
+            merged["network"] = {**network_entries(str(origin)), **merged.get("network", {})}
+            if "name" not in merged["network"]:
+                raise RecipeError(
+                    f"{origin} holds weights, but not the network whose weights they are.\n"
+                    "Say which: --network file.py:Class, or a registered name with its options"
+                )
         source = merged.get("data", {}).get("source")
         for section, entries in cls._wanted_by(str(source), kind, merged).items():
             merged[section] = {**entries, **merged.get(section, {})}
@@ -366,7 +391,7 @@ class Recipe(_Section):
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
-        if all(section in given for section in cls.model_fields):
+        if all(section in given for section in cls.model_fields if section != "transfer"):
             return (
                 wanted  # what a run has written: every entry is there, and no folder needs to be looked into
             )

@@ -33,6 +33,8 @@ RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
 WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
 ENVIRONMENT, FINDINGS, CHECKPOINTS = "environment.json", "findings.json", "checkpoints"
 SPLIT = "split.npz"
+# The weights that a network begins from, until it is trained: a run goes on without the source of its transfer.
+PRETRAINED = "pretrained.safetensors"
 # Written into a recipe in place of a name, where the network or the data was an object in memory.
 FROM_PYTHON = "(a Python object)"
 
@@ -139,8 +141,9 @@ class Run:
                 f"the data of {self.path} was a Python object, which the run cannot read again.\n"
                 "Give it: netwright.Run(path, data=...), or --data SOURCE at the command line."
             )
-        # A tokenizer is not trained again: another version of its library may come to another one.
-        kept = self.preparation if self.preparation.takes_text else None
+        # A tokenizer is not trained again: another version of its library may come to another one. That of a transfer is its source's.
+        taken_over = self.recipe.transfer.source is not None
+        kept = self.preparation if self.preparation.takes_text or taken_over else None
         return load_data(self.recipe, preparation=kept)
 
     @cached_property
@@ -153,6 +156,7 @@ class Run:
     def untrained_network(self) -> nn.Module:
         """Returns the module as the recipe builds it, with fresh weights."""
         from netwright.architectures import network
+        from netwright.transfer import built_again
 
         if self._network is not None:
             return self._network
@@ -161,16 +165,17 @@ class Run:
                 f"the network of {self.path} was a Python object, which the run cannot build again.\n"
                 "Give it: netwright.Run(path, network=...). A network given as file.py:Name needs no such help."
             )
-        return network(
+        built = network(
             self.recipe.network.name,
             input_shape=tuple(self.meaning["input_shape"]),
             num_outputs=self.meaning["num_outputs"],
             facts=self.preparation.facts,
             **self.recipe.network.options(),
         )
+        return built_again(self.recipe, built, self.meaning["num_outputs"])
 
-    def load_weights(self, module: nn.Module) -> None:
-        """Puts the weights of model.safetensors into `module`.
+    def load_weights(self, module: nn.Module, name: str = WEIGHTS) -> None:
+        """Puts the weights of model.safetensors, or of the file of another `name`, into `module`.
 
         Raises:
             CheckpointError: there are none yet, the file is damaged, or they are another network's.
@@ -180,7 +185,11 @@ class Run:
 
         from netwright.training.state import check_weights_fit
 
-        path = self.path / WEIGHTS
+        path = self.path / name
+        if not path.exists() and name == PRETRAINED:
+            raise CheckpointError(
+                f"{self.path} has neither a checkpoint nor {name}, from which its network began: start it anew with netwright finetune"
+            )
         if not path.exists():
             raise CheckpointError(
                 f"{self.path} has no weights yet: it was interrupted before its first epoch ended.\n"
@@ -398,6 +407,8 @@ def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data
         )
     if preparation is not None:
         entries["preparation"] = preparation
+        if preparation.kind == "fitted-image":
+            entries["size"] = None  # it has the size that was asked for
     return load(
         recipe.data.source,
         seed=recipe.train.seed,

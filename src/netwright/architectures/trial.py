@@ -39,7 +39,7 @@ def try_on_example(
     """
     place = next((tensor.device for tensor in [*network.parameters(), *network.buffers()]), example.device)
     try:
-        with _untouched(network), torch.no_grad():
+        with untouched(network), torch.no_grad():
             outputs = network(example.to(place))
     except Exception as error:
         raise _forward_failed(example, error) from error
@@ -115,7 +115,7 @@ def _forward_failed(example: Tensor, error: Exception) -> NetworkError:
 
 
 @contextmanager
-def _untouched(network: nn.Module) -> Iterator[None]:
+def untouched(network: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards modes, buffers and random generators are as they were."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from netwright.data.fitted_images import FittedImages
 from netwright.data.images import (
     decode_image,
     explain_unreadable,
@@ -190,6 +191,8 @@ def choose_shape(
     if isinstance(like, Preparation):
         if len(like.shape) != 3 or like.shape[0] not in (1, 3):
             raise DataError(f"expected a preparation of images, came one for shape {like.shape}")
+        if isinstance(like, FittedImages):
+            _note_fitted(headers, like, notes)
         return like.shape[0], like.shape[1], like.shape[2]
     if 0 < coloured < len(headers):
         notes.append(f"{coloured:,} of {len(headers):,} images are in colour, so all are held in colour")
@@ -210,6 +213,21 @@ def choose_shape(
             f"{reason}"
         )
     return channels, height, width
+
+
+def _note_fitted(headers: list[Picture], like: FittedImages, notes: list[str]) -> None:
+    channels, height, width = like.shape
+    resized = sum((header.height, header.width) != (height, width) for header in headers)
+    if resized:
+        notes.append(
+            f"{resized:,} of {len(headers):,} images were resized to {height} x {width} (shorter side, then the centre), "
+            "which the network takes"
+        )
+    grey = sum(not header.colour for header in headers)
+    if channels > 1 and grey:
+        notes.append(
+            f"{grey:,} of {len(headers):,} images are grey and repeated in each of {channels} channels"
+        )
 
 
 def _given_size(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.data.fitted_images import FittedImages
 from netwright.data.preparation import FeaturePreparation, ImagePreparation, Preparation
 from netwright.data.source import AnyPart, Part, Source, StreamPart
 from netwright.data.statistics import (
@@ -48,6 +49,9 @@ def make_preparation(
         return _prepare_texts(found, mode, mean, std, texts)
     first = _first(train)
     shape = tuple(first.shape[1:])
+    if isinstance(mode, FittedImages):
+        highest = found.highest if first.dtype == torch.uint8 and found.image else None
+        return mode.onto(shape, highest=highest, where=found.name, notes=found.notes)
     if isinstance(mode, Preparation):
         floats = isinstance(mode, ImagePreparation) and mode.highest is None
         if mode.shape != shape or (found.image and floats != first.is_floating_point()):

@@ -19,6 +19,7 @@ from netwright.errors import DataError
 # What `from_dict` builds for each kind; a module is imported when its kind is met.
 KINDS = {
     "image": "netwright.data.preparation:ImagePreparation",
+    "fitted-image": "netwright.data.fitted_images:FittedImages",
     "features": "netwright.data.preparation:FeaturePreparation",
     "table": "netwright.data.table:TablePreparation",
     "text": "netwright.data.text:TextPreparation",

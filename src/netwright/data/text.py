@@ -27,7 +27,12 @@ VOCABULARY_AT_MOST = {"bpe": 8000, "words": 20_000, "characters": 10_000}
 # be unknown, as in languages that are written without spaces or put much into one word.
 ONCE_AT_MOST = 0.2
 Unit = Literal["file", "line"]
-WORDS = {"bpe": "byte pairs", "words": "words", "characters": "characters"}
+WORDS = {
+    "bpe": "byte pairs",
+    "words": "words",
+    "characters": "characters",
+    "pretrained": "those it was pretrained with",
+}
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,33 @@ class TextPreparation(Preparation):
         wide = self.tokenizer.vocabulary > torch.iinfo(torch.int16).max
         rows = np.zeros((len(encoded), self.length), np.int32 if wide else np.int16)
         for row, ids in zip(rows, encoded, strict=True):
-            row[: len(ids)] = ids[: self.length]
+            row[: len(ids)] = self._cut(ids)
         return torch.from_numpy(rows)
+
+    def _cut(self, ids: Any) -> Any:
+        """Returns the first ids of a text, as many as count, and behind them the signs with which every text ends."""
+        end = self.tokenizer.ending
+        if len(ids) <= self.length or not 0 < end < self.length:
+            return ids[: self.length]
+        join = torch.cat if isinstance(ids, Tensor) else np.concatenate
+        return join([ids[: self.length - end], ids[-end:]])
+
+    def told_by(
+        self, *, unit: Unit, column: str | None, encoding: str | None, length: int | None
+    ) -> TextPreparation:
+        """Returns the same tokens for texts that are found elsewhere; `length` None: as long as here."""
+        if (unit, column, encoding) == (self.unit, self.column, self.encoding) and length in (
+            None,
+            self.length,
+        ):
+            return self
+        return TextPreparation(
+            [length or self.length],
+            tokenizer=self.tokenizer.to_dict(),
+            unit=unit,
+            column=column,
+            encoding=encoding,
+        )
 
     def read(self, source: Any, *, where: str | None = None) -> Tensor:
         """Returns the ids, (l,) int64 and not yet cut, of one text: a str, a file's path or bytes, an object with the column.
@@ -214,11 +244,11 @@ class TextPreparation(Preparation):
 
     def together(self, examples: Sequence[Tensor]) -> Tensor:
         """Returns what `read` gave for several texts as one raw batch (N, l), cut to the length."""
-        rows = [ids[: self.length] for ids in examples]
+        rows = [self._cut(ids) for ids in examples]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
 
     def remarks(self, raw: Tensor) -> list[str]:
-        said, unknown, beyond = [], int((raw == UNKNOWN).sum()), len(raw) - self.length
+        said, unknown, beyond = [], int((raw == self.tokenizer.unknown).sum()), len(raw) - self.length
         if unknown:
             said.append(f"{unknown:,} of {len(raw):,} tokens are not in the vocabulary")
         if beyond > 0:

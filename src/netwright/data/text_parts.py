@@ -16,7 +16,7 @@ from netwright.data.order import order_by_length, share_of_epoch
 from netwright.data.preparation import Preparation
 from netwright.data.split import Split
 from netwright.data.text import TextOptions, TextPreparation, Unit, fit_preparation
-from netwright.data.tokens import PADDING, UNKNOWN
+from netwright.data.tokens import PADDING
 from netwright.errors import DataError
 
 # Tokens, padding among them, that are evaluated at once: attention keeps a number for each pair of a text's tokens.
@@ -149,26 +149,29 @@ def prepare_texts(
     if like is None:
         preparation, encoded["train"], notes = fit_preparation(parts["train"].texts, options, unit=unit)
     elif isinstance(like, TextPreparation):
-        preparation = like
+        # Where texts are found is the set's own; how they are cut into tokens is not.
+        where = {"unit": unit, "column": options.column, "encoding": options.encoding}
+        preparation = like.told_by(**where, length=options.length)  # type: ignore[arg-type]
     else:
         raise DataError(f"expected a preparation of texts, came one of kind {like.kind!r}")
     held = {}
     for name, part in parts.items():
         ids = encoded.get(name)
         held[name] = replace(part, encoded=preparation.tokenizer.encode(part.texts) if ids is None else ids)
-        notes += _story(name, held[name], preparation.length)
+        notes += _story(name, held[name], preparation)
     return preparation, held, notes
 
 
-def _story(name: str, part: TextPart, length: int) -> list[str]:
+def _story(name: str, part: TextPart, preparation: TextPreparation) -> list[str]:
     assert part.encoded is not None
     said = []
+    length, sign = preparation.length, preparation.tokenizer.unknown
     long = sum(len(ids) > length for ids in part.encoded)
     if long:
         said.append(
             f"{name}: {long:,} of {len(part):,} texts are longer than {length:,} tokens; only these are read of them (text.length)"
         )
-    unknown, total = sum(int((ids == UNKNOWN).sum()) for ids in part.encoded), sum(map(len, part.encoded))
+    unknown, total = sum(int((ids == sign).sum()) for ids in part.encoded), sum(map(len, part.encoded))
     if unknown:
         said.append(f"{name}: {unknown:,} of {total:,} tokens are not in the vocabulary")
     return said

@@ -21,9 +21,15 @@ AT_ONCE = 4096
 
 
 class Tokenizer(Protocol):
-    """Texts to ids and back: `vocabulary` different ids, 0 and 1 among them."""
+    """Texts to ids and back: `vocabulary` different ids, 0 among them.
+
+    `unknown` is the id of what is not in the vocabulary (-1: there is none), `ending` how many ids behind a text are signs that
+    a network wants there, whatever is cut off before them.
+    """
 
     kind: str
+    unknown: int
+    ending: int
 
     @property
     def vocabulary(self) -> int: ...
@@ -47,6 +53,7 @@ class Characters:
     """
 
     kind = "characters"
+    unknown, ending = UNKNOWN, 0
 
     def __init__(self, characters: str, *, lowercase: bool = False) -> None:
         self.characters, self.lowercase = characters, lowercase
@@ -79,6 +86,8 @@ class LibraryTokens:
     Byte pairs know every text, because each byte is a token; of words, those outside the vocabulary are unknown.
     """
 
+    unknown, ending = UNKNOWN, 0
+
     def __init__(self, kind: str, tokenizer: Any) -> None:
         self.kind, self._tokenizer = kind, tokenizer
         # Who writes "[PAD]" into a text means these five signs.
@@ -103,6 +112,51 @@ class LibraryTokens:
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "tokenizer": json.loads(self._tokenizer.to_str())}
+
+
+class PretrainedTokens:
+    """The tokens with which a network was pretrained, the signs around each text among them (such as [CLS] and [SEP]).
+
+    `entries` is the content of a tokenizer.json of the tokenizers library, `padding` the id of its padding, which trades places
+    with id 0, so that 0 is padding here too: the network trades them back.
+    """
+
+    kind = "pretrained"
+
+    def __init__(self, entries: dict[str, Any], *, padding: int = PADDING) -> None:
+        # What is cut off and padded is decided by TextPreparation, which counts and says it.
+        self._entries = {**entries, "truncation": None, "padding": None}
+        self._tokenizer = _library().Tokenizer.from_str(json.dumps(self._entries))
+        self._tokenizer.encode_special_tokens = True
+        self._padding = padding
+        signs = self._tokenizer.encode("a").special_tokens_mask
+        self.ending = next((place for place, sign in enumerate(reversed(signs)) if not sign), 0)
+        model = self._entries.get("model", {})
+        unknown = self._tokenizer.token_to_id(str(model.get("unk_token")))
+        self.unknown = -1 if unknown is None else int(self._traded(np.array([unknown]))[0])
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def _traded(self, ids: np.ndarray) -> np.ndarray:
+        if self._padding == PADDING:
+            return ids
+        return np.where(ids == PADDING, self._padding, np.where(ids == self._padding, PADDING, ids))
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        for begin in range(0, len(texts), AT_ONCE):
+            some = self._tokenizer.encode_batch(list(texts[begin : begin + AT_ONCE]))
+            found += [self._traded(np.array(entry.ids, np.int32)) for entry in some]
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        known = self._traded(np.array([index for index in ids if index != PADDING], np.int64))
+        return str(self._tokenizer.decode(known.tolist(), skip_special_tokens=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "tokenizer": self._entries, "padding": self._padding}
 
 
 def train_tokenizer(
@@ -171,12 +225,14 @@ def tokenizer_from_dict(entries: Any) -> Tokenizer:
     [3]
     """
     kind = entries.get("kind") if isinstance(entries, dict) else None
-    if kind not in TOKENS:
+    if kind not in (*TOKENS, PretrainedTokens.kind):
         raise DataError(f"preparation: expected a tokenizer of {', '.join(TOKENS)}, came {kind!r}")
     library = None if kind == "characters" else _library()
     try:
         if library is None:
             return Characters(str(entries["characters"]), lowercase=bool(entries["lowercase"]))
+        if kind == PretrainedTokens.kind:
+            return PretrainedTokens(entries["tokenizer"], padding=int(entries["padding"]))
         return LibraryTokens(kind, library.Tokenizer.from_str(json.dumps(entries["tokenizer"])))
     except Exception as error:  # of no kind of its own: the library raises Exception itself
         raise DataError(f"preparation: the tokenizer cannot be read back ({error})") from None

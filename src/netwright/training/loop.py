@@ -14,8 +14,9 @@ from netwright.errors import DataError, RecipeError
 from netwright.training.average import Average
 from netwright.training.distributed import ALONE, Processes, parallel, shard, without_exchange
 from netwright.training.evaluation import Batches
+from netwright.training.freezing import Freezing
 from netwright.training.losses import make_loss, match_targets
-from netwright.training.optimizers import make_optimizer
+from netwright.training.optimizers import make_optimizer, optimizers, takes_network
 from netwright.training.precision import autocast, choose_device, make_scaler
 from netwright.training.schedules import make_schedule
 from netwright.training.state import TrainingState
@@ -63,12 +64,13 @@ def begin(
     loss_options: dict[str, Any] | None = None,
     optimizer_options: dict[str, Any] | None = None,
     schedule_options: dict[str, Any] | None = None,
+    freezing: Freezing | None = None,
     processes: Processes = ALONE,
     sharded: bool = False,
 ) -> TrainingState:
     """Returns the state of a run before its first step: the network on its device and all that trains it.
 
-    `processes`: who trains together, each of which must call this at the same time. `sharded`: each of them
+    `freezing`: which parts of a pretrained network learn when. `processes`: who trains together, each of which must call this at the same time. `sharded`: each of them
     keeps only its part of the network, its gradients and the optimizer's state. The gradient of a step is that of
     the mean over the whole batch. Two things see a process's part of it alone: a batch norm, and the division by
     the sum of class weights (as with `accumulate`), whose result differs as far as the parts' classes do.
@@ -83,7 +85,10 @@ def begin(
         _check_shared(data)
     autocast(precision, place)  # an unknown precision is refused here, not at the first step
     network.to(place)
-    if not network.training:
+    if freezing is not None:
+        _check_freezing(freezing, optimizer, processes, sharded=sharded)
+        freezing.apply(network, 0)
+    elif not network.training:
         network.train()
     average = Average(network, decay=ema) if ema is not None else None  # before the network is wrapped
     if average is not None and sharded:
@@ -100,7 +105,8 @@ def begin(
         device=place,
         **(loss_options or {}),
     )
-    chosen_optimizer = make_optimizer(optimizer, network, lr=lr, **(optimizer_options or {}))
+    groups = None if freezing is None else freezing.groups(network)
+    chosen_optimizer = make_optimizer(optimizer, network, lr=lr, groups=groups, **(optimizer_options or {}))
     steps_per_epoch = steps_in_epoch(data, batch=batch, accumulate=accumulate)
     chosen_schedule = make_schedule(
         schedule,
@@ -118,8 +124,20 @@ def begin(
         seed=seed,
         scaler=make_scaler(precision, place),
         average=average,
+        freezing=freezing,
         processes=processes,
         parallel=wrapped,
+    )
+
+
+def _check_freezing(freezing: Freezing, optimizer: Any, processes: Processes, *, sharded: bool) -> None:
+    builder = optimizers[optimizer] if isinstance(optimizer, str) else optimizer
+    by_network = callable(builder) and takes_network(builder)
+    freezing.check(
+        optimizer_takes_network=by_network,
+        processes=processes.world,
+        sharded=sharded,
+        called=str(optimizer),
     )
 
 
@@ -242,6 +260,8 @@ def _steps(
         return outputs.detach(), value.detach()
 
     while state.epoch < epochs:
+        if state.freezing is not None:
+            state.freezing.apply(network, state.epoch)
         if state.batches == 0:
             state.loss_sum.zero_()
             state.examples = 0

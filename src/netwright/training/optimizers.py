@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -129,13 +129,15 @@ def make_optimizer(
     /,
     *,
     lr: float | None = None,
+    groups: Sequence[tuple[Sequence[nn.Parameter], float]] | None = None,
     **options: Any,
 ) -> torch.optim.Optimizer:
     """Returns the optimizer that `name` means, over the network's parameters that require a gradient.
 
     `name` is a registered name, an optimizer class or function of (parameters, lr=, **options), or an optimizer,
     which is returned as it is. The network must already be on its device. See `optimizer_arguments` for what is
-    filled in. Raises UnknownNameError for an unknown name or option, RecipeError for a value that cannot be,
+    filled in. `groups`: parameters, trained now or later, each with what their learning rate is of `lr`; the last is the one
+    whose rate is shown, so it comes first. Raises UnknownNameError for an unknown name or option, RecipeError for a value that cannot be,
     NetworkError for a network without anything to train and for an optimizer of another network's parameters.
 
     >>> make_optimizer("sgd-momentum", nn.Linear(2, 1)).param_groups[0]["momentum"]
@@ -151,13 +153,31 @@ def make_optimizer(
     builder = optimizers[name] if isinstance(name, str) else name
     called = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
     arguments = optimizer_arguments(name, network, lr=lr, **options)
+    taken: Any = network if takes_network(builder) else trained
+    if groups is not None and not takes_network(builder):
+        taken = _as_groups(groups, arguments, called)
     try:
-        return builder(network if takes_network(builder) else trained, **arguments)
+        return builder(taken, **arguments)
     except RuntimeError as error:
         raise RecipeError(str(error)) from error
     except (TypeError, ValueError) as error:
         listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise RecipeError(f"the optimizer {called} cannot be made with {listed}:\n{error}") from error
+
+
+def _as_groups(
+    groups: Sequence[tuple[Sequence[nn.Parameter], float]], arguments: Mapping[str, Any], called: str
+) -> list[dict[str, Any]]:
+    """Returns what a torch optimizer takes in place of parameters, the last group first."""
+    if "lr" not in arguments and any(factor != 1 for _, factor in groups):
+        raise RecipeError(
+            f"{called} has no learning rate that is known here: give --lr, for stages that learn more slowly"
+        )
+    return [
+        {"params": list(parameters), **({"lr": arguments["lr"] * factor} if factor != 1 else {})}
+        for parameters, factor in reversed(groups)
+        if parameters
+    ]
 
 
 def optimizer_arguments(

@@ -16,6 +16,7 @@ from netwright.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from netwright.training.average import Average
+    from netwright.training.freezing import Freezing
 
 VERSION = 1
 
@@ -40,6 +41,7 @@ class TrainingState:
     seed: int = 0
     scaler: torch.amp.GradScaler | None = None
     average: Average | None = None
+    freezing: Freezing | None = None
     processes: Processes = ALONE
     parallel: nn.Module | None = None
     stopping: EarlyStopping = field(default_factory=EarlyStopping)
