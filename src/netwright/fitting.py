@@ -74,6 +74,7 @@ from netwright.training.distributed import (
     whole_weights,
 )
 from netwright.training.evaluation import evaluate, outputs_of
+from netwright.training.features import FeatureSplit, features_of, fits_in_memory, head_input
 from netwright.training.loop import Step, begin, steps_in_epoch, train
 from netwright.training.losses import to_probabilities
 from netwright.training.precision import choose_device, choose_precision
@@ -457,12 +458,49 @@ def _train_and_test(
     watched = examination() if examine and _can_be_watched(state, quiet=quiet) else contextlib.nullcontext()
     try:
         with held_signals() as stop, progress, Log(run.path / METRICS, state) as log, watched as found:
-            _train(run, state, data, log=log, progress=progress, stop=stop)
+            seen = _as_the_head_sees_it(recipe, state, data, quiet=quiet)
+            _train(run, state, seen, log=log, progress=progress, stop=stop)
             seconds = log.seconds
     except TrainingFailed as error:
         raise _with_its_cause(run, error, found) from error
     _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known))
     return run
+
+
+def _as_the_head_sees_it(recipe: Recipe, state: TrainingState, data: Data, *, quiet: bool) -> Data:
+    """Returns the data with the features that a frozen backbone gives, computed once, and lets steps call the head alone.
+
+    Only where each epoch would compute the same: nothing but the head learns, and no example is changed or drawn anew.
+    """
+    from netwright.data import DatasetSplit
+
+    freezing = state.freezing
+    fixed = freezing is not None and freezing.freeze == "backbone" and freezing.head is not None
+    drawn = data.train.augmentation is not None or isinstance(data.train, DatasetSplit)
+    if not fixed or drawn or not recipe.transfer.features_once or not state.processes.alone:
+        return data
+    assert freezing is not None and freezing.head is not None
+    head = state.network.get_submodule(freezing.head)
+    example = head_input(state.network, head, data.example)
+    count = len(data.train) + len(data.validation)
+    if example is None or not fits_in_memory(example, count):
+        return data
+    began = time.perf_counter()
+    precision = recipe.train.precision
+    train = features_of(state.network, head, data.train, precision=precision)
+    held = (
+        features_of(state.network, head, data.validation, precision=precision)
+        if len(data.validation)
+        else data.validation
+    )
+    state.parallel = head
+    width = " x ".join(map(str, example.shape[1:]))
+    _say(
+        f"what the frozen layers give for {count:,} examples ({width} numbers each) is computed once, in "
+        f"{time.perf_counter() - began:.1f} s (transfer.features_once)",
+        quiet,
+    )
+    return dataclasses.replace(data, train=train, validation=held)  # type: ignore[arg-type]
 
 
 def _can_be_watched(state: TrainingState, *, quiet: bool) -> bool:
@@ -548,7 +586,7 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
         take_from_first(list(state.network.buffers()), state.processes)
         with averaged(state):
             found = evaluate(
-                state.network,
+                _called_on(data.validation, state),
                 data.validation,
                 state.loss,
                 precision=recipe.train.precision,
@@ -565,6 +603,14 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
     record = {"epoch": step.epoch, "epochs": recipe.train.epochs, "step": step.number, **scores}
     record |= {"lr": state.optimizer.param_groups[0]["lr"], "best": best}
     return log.epoch(record)
+
+
+def _called_on(part: Any, state: TrainingState) -> nn.Module:
+    """Returns what is called on a part of the data: the network, or its head on features."""
+    if isinstance(part, FeatureSplit):
+        assert state.parallel is not None
+        return state.parallel
+    return state.network
 
 
 def _finish(

@@ -194,6 +194,7 @@ class TransferRecipe(_Section):
     backbone_lr: float = Field(0.1, gt=0)
     layer_decay: float = Field(0.4, gt=0, le=1)
     batch_norm: Literal["frozen", "adapt"] = "frozen"
+    features_once: bool = True
 
 
 class DecisionRecipe(_Section):

@@ -47,6 +47,10 @@ class Epochs:
             return balanced_order(self.targets, seed=seed, epoch=epoch)
         return epoch_order(len(self), seed=seed, epoch=epoch)
 
+    def arranged(self, batch: int, *, seed: int, epoch: int) -> Tensor:
+        """Returns the order of one epoch as it is cut into batches of `batch`."""
+        return self.order(seed=seed, epoch=epoch)
+
     def epoch(
         self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,7 +60,7 @@ class Epochs:
         examples of a batch, or of this part of it, are mixed. Raises DataError
         where a file has changed since the set was loaded.
         """
-        order = self.order(seed=seed, epoch=epoch)
+        order = self.arranged(batch, seed=seed, epoch=epoch)
         if share[1] > 1:
             order, batch = share_of_epoch(order, batch, share)
         batches = self.batches(batch, order, start, self.draws(seed=seed, epoch=epoch))

@@ -109,12 +109,15 @@ class TextSplit(Split):
         inputs, targets, texts = self.inputs[:count], self.targets[:count], self.texts[:count]
         return replace(self, inputs=inputs, targets=targets, names=names, texts=texts)
 
+    def arranged(self, batch: int, *, seed: int, epoch: int) -> Tensor:
+        order = self.order(seed=seed, epoch=epoch)
+        return order_by_length(order, self.lengths, batch, seed=seed, epoch=epoch)
+
     def epoch(
         self, batch: int, *, seed: int, epoch: int, start: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batches of one epoch from batch `start` on, texts of like length together (`order_by_length`)."""
-        order = self.order(seed=seed, epoch=epoch)
-        order = order_by_length(order, self.lengths, batch, seed=seed, epoch=epoch)
+        order = self.arranged(batch, seed=seed, epoch=epoch)
         if share[1] > 1:
             order, batch = share_of_epoch(order, batch, share)
         return self.batches(batch, order, start)

@@ -30,7 +30,8 @@ class TrainingState:
     `batches` are the permutation and the place in it. `notes` holds plain values of whoever consumes the steps.
 
     With several `processes` everything but the random generators and the sum of the losses so far is the same
-    in each; `parallel` is then what a step calls instead of `network`, if it is another module.
+    in each. `parallel` is what a step calls instead of `network`, if it is another module: what exchanges the gradients of
+    several processes, or the head of a frozen network.
     """
 
     network: nn.Module
