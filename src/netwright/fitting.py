@@ -8,7 +8,6 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import sys
@@ -52,6 +51,7 @@ from netwright.run import (
     Run,
     load_data,
     looked_for,
+    network_title,
     score,
 )
 from netwright.training.checkpoints import (
@@ -237,11 +237,20 @@ def carry_out(
         state.seed_apart()
         first = trained if origin is not None else None
         run = _create_once(recipe, data, out=out, module=module, begun=first, processes=processes)
-        _say(f"{parameters:,} parameters, trained on {_place(state)} in {run.path}", quiet)
+        learning = _count_learning(state)
+        _say(f"{parameters:,} parameters{learning}, trained on {_place(state)} in {run.path}", quiet)
         note = part_of_the_batch(trained, recipe.data.batch, processes)
         if note is not None:
             _say(note, quiet)
         return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+
+
+def _count_learning(state: TrainingState) -> str:
+    """Says how many of a network's parameters learn in the first epoch, where not all do."""
+    if state.freezing is None:
+        return ""
+    learning = sum(one.numel() for one in state.network.parameters() if one.requires_grad)
+    return f", of which {learning:,} learn{' at first' if state.freezing.changes else ''}"
 
 
 def _decided(
@@ -709,13 +718,13 @@ def _write_result(
 
 def _build(recipe: Recipe, data: Data, module: nn.Module | None, origin: Origin | None = None) -> Begun:
     """Builds the network, or takes the one that is given, and tries it on one example."""
-    # These losses also take one logit for two classes.
-    single = recipe.loss.name in ("bce", "bce-with-logits")
     if origin is not None:
-        begun = begin_from(origin, recipe, data, single_logit=single)
+        begun = begin_from(origin, recipe, data)
         # What follows draws the same numbers as in a run that is resumed, which does not open the origin.
         seed_everything(recipe.train.seed)
         return begun
+    # These losses also take one logit for two classes.
+    single = recipe.loss.name in ("bce", "bce-with-logits")
     chosen = recipe.network.name if module is None else module
     return Begun(build_network(chosen, data, single_logit=single, **recipe.network.options()), {})
 
@@ -841,12 +850,7 @@ def free_folder(recipe: Recipe) -> Path:
     source = Path(str(recipe.data.source)).stem if recipe.data.source != FROM_PYTHON else "data"
     network = recipe.network.name.rpartition(":")[2] if recipe.network.name != FROM_PYTHON else "network"
     if recipe.transfer.source is not None:
-        name = (
-            Path(recipe.transfer.source).stem
-            if Path(recipe.transfer.source).exists()
-            else recipe.transfer.source
-        )
-        network = re.sub(r"[^\w.-]+", "-", name)
+        network = f"{network_title(recipe)}-finetuned"
     number = 1
     while (folder := Path("runs") / f"{source}-{network}-{number}").exists():
         number += 1

@@ -96,8 +96,7 @@ class Run:
     @property
     def title(self) -> str:
         """What was trained on what, for people: `mnist · cnn`."""
-        network = self.recipe.network.name.rpartition(":")[2]
-        return f"{self.meaning['name']} · {'your network' if network == FROM_PYTHON else network}"
+        return f"{self.meaning['name']} · {network_title(self.recipe)}"
 
     @cached_property
     def meaning(self) -> dict[str, Any]:
@@ -394,6 +393,20 @@ class Run:
         if not isinstance(content, dict):
             raise RunFolderError(f"{path} should hold a JSON object, not a {type(content).__name__}.")
         return content
+
+
+def network_title(recipe: Recipe) -> str:
+    """Returns what a recipe's network is called, in a word; one of a package by the name that it has there.
+
+    >>> network_title(Recipe.build({"network.name": "nets/mine.py:Net"}))
+    'Net'
+    """
+    name, options = recipe.network.name, recipe.network.options()
+    if name == FROM_PYTHON:
+        return "your network"
+    if name == "transformers":
+        return Path((recipe.transfer.source or name).rpartition(":")[2]).name
+    return str(options.get("architecture", name)).rpartition(":")[2]
 
 
 def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data:

@@ -147,6 +147,7 @@ def preparation_for(origin: Origin, recipe: Recipe) -> Preparation | None:
     """
     from netwright.data.fitted_images import fitted_to
     from netwright.data.kinds import kind_of
+    from netwright.run import FROM_PYTHON
 
     kept = origin.preparation
     if kept is None:
@@ -165,8 +166,9 @@ def preparation_for(origin: Origin, recipe: Recipe) -> Preparation | None:
                 "Leave it out."
             )
     kind = kind_of(str(recipe.data.source), target=recipe.data.target, text_column=recipe.text.column)
-    wanted, came = _told(kept.kind), _told(kind) if kind is not None else None
-    if came is not None and came != wanted:
+    wanted, came = _told(kept.kind), "images or arrays" if kind is None else _told(kind)
+    alike = came == wanted or (kind is None and kept.kind in ("image", "fitted-image", "features"))
+    if recipe.data.source != FROM_PYTHON and not alike:
         raise DataError(f"{origin.called} takes {wanted}; {recipe.data.source} holds {came}")
     return fitted_to(kept, size=recipe.data.size)
 
@@ -183,7 +185,7 @@ def _told(kind: str) -> str:
     }.get(kind, kind)
 
 
-def begin_from(origin: Origin, recipe: Recipe, data: Data, *, single_logit: bool = False) -> Begun:
+def begin_from(origin: Origin, recipe: Recipe, data: Data) -> Begun:
     """Builds the recipe's network for `data` with the weights of `origin` and a head of its own.
 
     Raises NetwrightError, naming the weights that do not fit.
@@ -194,14 +196,15 @@ def begin_from(origin: Origin, recipe: Recipe, data: Data, *, single_logit: bool
     keep = _keeps_head(origin, recipe, data, head)
     spared = [] if keep or head is None else [head]
     called = recipe.network.name
-    notes += [*said, *fill(module, weights, where=origin.called, called=called, spared=spared)]
+    left = fill(module, weights, where=origin.called, called=called, spared=spared)
+    notes += [*said, *([] if origin.headless else left)]
     if keep:
         notes.append(f"the head ({head}) is kept" if head else "the network is kept whole")
     else:
         assert head is not None
-        new = replace_head(module, head, 1 if single_logit and data.num_outputs == 2 else data.num_outputs)
+        new = replace_head(module, head, data.num_outputs)
         notes.append(f"the head ({head}) is made anew: {new}")
-    try_on_example(module, data.example, data.num_outputs, task=data.task, single_logit=single_logit)
+    try_on_example(module, data.example, data.num_outputs, task=data.task)
     freeze: str = recipe.transfer.freeze
     if freeze == "auto":
         freeze = "none" if keep else "backbone"
@@ -321,6 +324,5 @@ def built_again(recipe: Recipe, module: nn.Module, num_outputs: int) -> nn.Modul
     """Returns a network as `begin_from` made it, with fresh weights, from one as the recipe's section `network` builds it."""
     asked = recipe.transfer
     if asked.source is not None and not asked.keep_head and asked.head is not None:
-        single = recipe.loss.name in ("bce", "bce-with-logits") and num_outputs == 2
-        replace_head(module, asked.head, 1 if single else num_outputs)
+        replace_head(module, asked.head, num_outputs)
     return module

@@ -120,7 +120,12 @@ def fill(
     """
     own = network.state_dict()
     free = [name for name in own if _inside(name, spared)]
-    missing = [name for name in own if name not in weights and name not in free]
+    # PyTorch before 0.4.1 did not count the batches of a batch norm, and PyTorch does without the count too.
+    missing = [
+        name
+        for name in own
+        if name not in weights and name not in free and not name.endswith(".num_batches_tracked")
+    ]
     unexpected = [name for name in weights if name not in own and not _inside(name, spared)]
     shapes = [
         f"{name} is {_shape(weights[name])} there and {_shape(own[name])} in the network"

@@ -18,6 +18,7 @@ class FittedImages(ImagePreparation):
     Raw (c, h, w) uint8 from 0 to `highest`, or float32; grey is repeated in each channel. The smallest size that covers H x W
     (bilinear, antialiased) is cut at its centre, as pictures of a folder are. `mean` and `std` are those of the network.
 
+    >>> import torch
     >>> fitted = FittedImages((1, 2, 2), takes=(3, 4, 4), scale=255.0, mean=[0.5], std=[0.5])
     >>> fitted(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)).shape, fitted.prepared_shape
     (torch.Size([1, 3, 4, 4]), (3, 4, 4))

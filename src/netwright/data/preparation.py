@@ -19,13 +19,13 @@ from netwright.errors import DataError
 # What `from_dict` builds for each kind; a module is imported when its kind is met.
 KINDS = {
     "image": "netwright.data.preparation:ImagePreparation",
-    "fitted-image": "netwright.data.fitted_images:FittedImages",
     "features": "netwright.data.preparation:FeaturePreparation",
     "table": "netwright.data.table:TablePreparation",
     "text": "netwright.data.text:TextPreparation",
     "corpus": "netwright.data.corpus:CorpusPreparation",
     "sound": "netwright.data.sound:SoundPreparation",
     "series": "netwright.data.series:SeriesPreparation",
+    "fitted-image": "netwright.data.fitted_images:FittedImages",
 }
 
 
