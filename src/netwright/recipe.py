@@ -186,7 +186,7 @@ class TransferRecipe(_Section):
     """Of a network that begins from another one's weights; `auto`: the backbone is frozen unless the head is kept."""
 
     source: str | None = None
-    head: str | None = None
+    head: str | None = Field(None, coerce_numbers_to_str=True)
     keep_head: bool = False
     freeze: Literal["auto", "backbone", "gradual", "none"] = "auto"
     stages: int = Field(4, ge=1)

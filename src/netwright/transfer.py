@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from netwright.architectures import find_pretrained, is_pretrained, pretrained, try_on_example
 from netwright.architectures import network as build_network
+from netwright.architectures.published import LIBRARIES
 from netwright.architectures.heads import find_head, layer_named, replace_head, stages_before
 from netwright.architectures.weight_files import SUFFIXES, fill, read_weights, without_prefix
 from netwright.errors import DataError, NetworkError, RecipeError, UnknownNameError
@@ -86,9 +87,9 @@ def open_origin(source: str) -> Origin:
     if path.exists():
         raise RecipeError(f"{path} is neither a run nor a file of weights ({', '.join(SUFFIXES)}).\n{TAKES}.")
     near = difflib.get_close_matches(source, pretrained, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"Pretrained: {', '.join(sorted(pretrained))}, "
-    hint += "" if near else "timm:NAME, torchvision:NAME, transformers:NAME."
-    raise UnknownNameError(f"there is no run, file or pretrained network {source!r}: {hint}\n{TAKES}.")
+    hint = f": did you mean {' or '.join(near)}?" if near else "."
+    known = ", ".join([*sorted(pretrained), *(f"{library}:NAME" for library in LIBRARIES)])
+    raise UnknownNameError(f"there is no run, file or pretrained network {source!r}{hint}\n{TAKES}: {known}.")
 
 
 def _is_weights_file(source: str) -> bool:

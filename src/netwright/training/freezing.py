@@ -101,10 +101,11 @@ class Freezing:
 
     def check(self, *, optimizer_takes_network: bool, processes: int, sharded: bool, called: str) -> None:
         """Raises RecipeError for what cannot be done with this optimizer or these processes."""
-        if optimizer_takes_network and (self.changes or len(set(self.factors())) > 1):
+        several_rates = self.freeze == "none" and len(set(self.factors())) > 1
+        if optimizer_takes_network and (self.changes or several_rates):
             raise RecipeError(
                 f"{called} sorts the weights itself, so it goes with one learning rate and without gradual unfreezing.\n"
-                "Take adamw, or --set transfer.freeze=backbone"
+                "Take adamw, or --set transfer.freeze=none --set transfer.backbone_lr=1 --set transfer.layer_decay=1"
             )
         if processes > 1 and self.changes:
             raise RecipeError(
