@@ -143,7 +143,7 @@ def _shared(data: Data) -> int:
     from netwright.data.partition import content_hashes
 
     parts: list[Any] = [getattr(part, "inputs", None) for part in (data.train, data.test)]
-    if any(part is None for part in parts) or data.train is data.test:
+    if any(part is None or not len(part) for part in parts) or data.train is data.test:
         return 0
     seen = set(content_hashes(parts[0].cpu()).tolist())
     return sum(value in seen for value in content_hashes(parts[1].cpu()).tolist())
