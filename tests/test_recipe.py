@@ -152,3 +152,24 @@ def test_a_setting_without_a_value() -> None:
 
 def test_what_is_written_is_plain_yaml() -> None:
     assert yaml.safe_load(Recipe().to_yaml())["optimizer"]["name"] == "adam"
+
+
+def test_a_transfer_names_its_network_and_a_rate_for_its_head(tmp_path: Path) -> None:
+    begun = Recipe.build({"data.source": "digits", "transfer.source": "cifar-resnet20"})
+    assert (begun.network.name, begun.optimizer.lr) == ("cifar-resnet20", 0.01)
+    gradual = {"data.source": "digits", "transfer.source": "minilm-l6", "transfer.freeze": "gradual"}
+    assert Recipe.build(gradual).optimizer.lr == 0.003
+    assert Recipe.build(gradual).network.name == "transformers"
+    for said in ({"optimizer.name": "sgd"}, {"transfer.keep_head": True}, {"optimizer.lr": None}):
+        assert Recipe.build(gradual, said).optimizer.lr is None
+    assert Recipe.build(gradual, {"optimizer.lr": 0.5}).optimizer.lr == 0.5
+    (tmp_path / "recipe.yaml").write_text(begun.to_yaml())
+    assert Recipe.build(Recipe.read(tmp_path / "recipe.yaml")) == begun
+    with pytest.raises(RecipeError, match=r"holds weights, but not the network"):
+        Recipe.build({"transfer.source": "net.pt"})
+    assert (
+        Recipe.build({"transfer.source": "net.pt", "network.name": "mlp", "transfer.head": 3}).transfer.head
+        == "3"
+    )
+    with pytest.raises(RecipeError, match=r"transfer\.layer_decay"):
+        Recipe.build({"transfer.source": "cifar-resnet20", "transfer.layer_decay": 2})

@@ -351,6 +351,10 @@ class Recipe(_Section):
         },
     }
 
+    # Adam's learning rate for a new head on pretrained features, which does not disturb anything but itself (how they were found:
+    # EXPERIMENTS.md); stages that learn as well get their share of it (`transfer.backbone_lr`).
+    transfer_lr: ClassVar[dict[str, float]] = {"head alone": 0.01, "more than the head": 0.003}
+
     @classmethod
     def build(cls, *layers: Mapping[str, Any], kind: str | None = None) -> Recipe:
         """Returns the recipe of nested or dotted entries; a later layer overrides an earlier one.
@@ -375,6 +379,8 @@ class Recipe(_Section):
                     f"{origin} holds weights, but not the network whose weights they are.\n"
                     "Say which: --network file.py:Class, or a registered name with its options"
                 )
+        if origin is not None:
+            cls._want_for_transfer(merged)
         source = merged.get("data", {}).get("source")
         for section, entries in cls._wanted_by(str(source), kind, merged).items():
             merged[section] = {**entries, **merged.get(section, {})}
@@ -382,6 +388,19 @@ class Recipe(_Section):
             return cls(**merged)
         except ValidationError as error:
             raise _explained(error) from None
+
+    @classmethod
+    def _want_for_transfer(cls, merged: dict[str, dict[str, Any]]) -> None:
+        """Adds the learning rate that Adam gets in a transfer, where the recipe names neither another optimizer nor a rate."""
+        asked, optimizer = merged["transfer"], merged.setdefault("optimizer", {})
+        if (
+            "lr" in optimizer
+            or optimizer.get("name", "adam") not in ("adam", "adamw")
+            or asked.get("keep_head")
+        ):
+            return
+        frozen = asked.get("freeze", "auto") in ("auto", "backbone")
+        optimizer["lr"] = cls.transfer_lr["head alone" if frozen else "more than the head"]
 
     @classmethod
     def _wanted_by(

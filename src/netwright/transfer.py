@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from netwright.architectures import find_pretrained, is_pretrained, pretrained, try_on_example
 from netwright.architectures import network as build_network
-from netwright.architectures.published import LIBRARIES
 from netwright.architectures.heads import find_head, layer_named, replace_head, stages_before
+from netwright.architectures.published import LIBRARIES
 from netwright.architectures.weight_files import SUFFIXES, fill, read_weights, without_prefix
 from netwright.errors import DataError, NetworkError, RecipeError, UnknownNameError
 from netwright.training.freezing import Freezing

@@ -88,6 +88,14 @@ def test_a_folder_is_read_in_the_size_that_the_network_takes(tmp_path: Path) -> 
     assert "3 of 6 images are grey and repeated in each of 3 channels" in said
 
 
+def test_training_images_are_changed_before_they_are_brought_there() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 1, 10, 12), dtype=np.uint8)
+    data = nw.load((x, np.arange(20) % 2), preparation=fitted(), validation=0, test_share=0)
+    changed = data.with_augmentation({"cutout": 4, "flip": True})
+    (ours, _), (plain, _) = (next(iter(one.train.epoch(20, seed=0, epoch=0))) for one in (changed, data))
+    assert ours.shape == plain.shape == (20, 3, 24, 24) and not torch.equal(ours, plain)
+
+
 def test_data_that_cannot_be_brought_there() -> None:
     for shape, highest, said in (
         ((4,), None, "takes images \\(3 x 24 x 24\\)"),

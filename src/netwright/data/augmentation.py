@@ -240,7 +240,7 @@ class Augmentation:
         if not settings:
             return raw
         if self.cutout:
-            settings["fill"] = preparation.mean * preparation.scale
+            settings["fill"] = preparation.mean_colour
         return augmented(raw, draws, **settings)
 
     def check(self, preparation: Preparation, *, name: str) -> None:

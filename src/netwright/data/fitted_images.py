@@ -43,6 +43,11 @@ class FittedImages(ImagePreparation):
     def prepared_shape(self) -> tuple[int, ...]:
         return self.takes
 
+    @property
+    def mean_colour(self) -> Tensor:
+        colour = self.mean * self.scale
+        return colour if len(colour) == self.shape[0] else colour.mean(0, keepdim=True)
+
     def describe(self) -> str:
         if self.shape == self.takes:
             return super().describe()

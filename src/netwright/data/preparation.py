@@ -86,6 +86,11 @@ class Preparation(nn.Module):
         return self.shape
 
     @property
+    def mean_colour(self) -> Tensor:
+        """The mean in the unit of raw examples, one number a channel or feature, to fill holes with."""
+        return self.mean * self.scale
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a network may ask for by the name of an argument, beside `input_shape` and `num_outputs`."""
         return {}
