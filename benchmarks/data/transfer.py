@@ -46,7 +46,6 @@ CNN = {
     "optimizer.lr": 0.005,
     **FLIPS,
 }
-RESNET = {**FROM_SCRATCH, "network.name": "resnet", "optimizer.lr": 0.01, **FLIPS}
 LITE = {"transfer.source": "efficientnet-lite0", "data.size": 128}
 TWENTY = {"transfer.source": "cifar-resnet20", "train.epochs": 30}
 GRADUAL = {"transfer.freeze": "gradual"}
@@ -58,7 +57,7 @@ BAG = {
     "checkpoint.keep": "last",
 }
 MINILM = {"transfer.source": "minilm-l6", "train.epochs": 30, "data.batch": 32}
-IMAGES = {"from scratch: cnn": CNN, "from scratch: resnet": RESNET}
+IMAGES = {"from scratch: cnn": CNN}
 TEXTS: dict[str, dict[str, Any] | None] = {
     "from scratch: embedding-bag": BAG,
     "from scratch: TF-IDF, logistic regression": None,

@@ -6,7 +6,8 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,8 @@ def _transformers(name: str) -> Pretrained:
     padding = int(getattr(config, "pad_token_id", None) or 0)
 
     def weights() -> dict[str, Tensor]:
-        encoder = bare_encoder(lambda **options: read(library.AutoModel.from_pretrained, **options))
+        with _unreported(library):
+            encoder = bare_encoder(lambda **options: read(library.AutoModel.from_pretrained, **options))
         return _of_encoder(encoder.state_dict())
 
     def preparation() -> dict[str, Any]:
@@ -215,15 +217,30 @@ def _transformers(name: str) -> Pretrained:
         return _texts(json.loads(inner.to_str()), length - (padding + 1 if padding else 0), padding)
 
     described = {"model_type": config.model_type, **config.to_diff_dict()}
-    described = {
-        key: value for key, value in described.items() if key not in ("_name_or_path", "architectures")
-    }
+    # The types of the weights among them: what is trained is float32, whatever was saved.
+    left_out = ("_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype")
+    described = {key: value for key, value in described.items() if key not in left_out}
     network = {
         "name": "transformers",
         "config": json.loads(json.dumps(described, default=str)),
         "padding_id": padding,
     }
     return Pretrained(network, None, weights, preparation, f"{Path(name).name} of transformers")
+
+
+@contextmanager
+def _unreported(library: Any) -> Iterator[None]:
+    """Leaves out the bars and reports with which transformers reads weights: what does not fit is named by `fill`."""
+    logging = library.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _say(text: str) -> None:
