@@ -158,7 +158,7 @@ def test_a_transfer_names_its_network_and_a_rate_for_its_head(tmp_path: Path) ->
     begun = Recipe.build({"data.source": "digits", "transfer.source": "cifar-resnet20"})
     assert (begun.network.name, begun.optimizer.lr) == ("cifar-resnet20", 0.01)
     gradual = {"data.source": "digits", "transfer.source": "minilm-l6", "transfer.freeze": "gradual"}
-    assert Recipe.build(gradual).optimizer.lr == 0.003
+    assert Recipe.build(gradual).optimizer.lr == 0.01
     assert Recipe.build(gradual).network.name == "transformers"
     for said in ({"optimizer.name": "sgd"}, {"transfer.keep_head": True}, {"optimizer.lr": None}):
         assert Recipe.build(gradual, said).optimizer.lr is None

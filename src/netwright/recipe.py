@@ -191,7 +191,7 @@ class TransferRecipe(_Section):
     freeze: Literal["auto", "backbone", "gradual", "none"] = "auto"
     stages: int = Field(4, ge=1)
     unfreeze_every: int = Field(1, ge=1)
-    backbone_lr: float = Field(0.1, gt=0)
+    backbone_lr: float = Field(0.01, gt=0)
     layer_decay: float = Field(0.4, gt=0, le=1)
     batch_norm: Literal["frozen", "adapt"] = "frozen"
     features_once: bool = True
@@ -351,9 +351,9 @@ class Recipe(_Section):
         },
     }
 
-    # Adam's learning rate for a new head on pretrained features, which does not disturb anything but itself (how they were found:
-    # EXPERIMENTS.md); stages that learn as well get their share of it (`transfer.backbone_lr`).
-    transfer_lr: ClassVar[dict[str, float]] = {"head alone": 0.01, "more than the head": 0.003}
+    # Adam's learning rate for a new head on pretrained features (how it was found: EXPERIMENTS.md); stages that learn as well
+    # get their share of it (`transfer.backbone_lr`).
+    transfer_lr: ClassVar[float] = 0.01
 
     @classmethod
     def build(cls, *layers: Mapping[str, Any], kind: str | None = None) -> Recipe:
@@ -392,15 +392,10 @@ class Recipe(_Section):
     @classmethod
     def _want_for_transfer(cls, merged: dict[str, dict[str, Any]]) -> None:
         """Adds the learning rate that Adam gets in a transfer, where the recipe names neither another optimizer nor a rate."""
-        asked, optimizer = merged["transfer"], merged.setdefault("optimizer", {})
-        if (
-            "lr" in optimizer
-            or optimizer.get("name", "adam") not in ("adam", "adamw")
-            or asked.get("keep_head")
-        ):
-            return
-        frozen = asked.get("freeze", "auto") in ("auto", "backbone")
-        optimizer["lr"] = cls.transfer_lr["head alone" if frozen else "more than the head"]
+        optimizer = merged.setdefault("optimizer", {})
+        named = optimizer.get("name", "adam") in ("adam", "adamw")
+        if named and "lr" not in optimizer and not merged["transfer"].get("keep_head"):
+            optimizer["lr"] = cls.transfer_lr
 
     @classmethod
     def _wanted_by(

@@ -133,7 +133,8 @@ def test_stages_learn_one_after_the_other_each_at_its_rate(
     said = netwright(*command, *settings).stderr
     assert "stages of the network: 0 to 1; 4 to 5" in said
     assert (
-        "one more learns each epoch, from the last on; learning rates are 0.04, 0.1 times the head's" in said
+        "one more learns each epoch, from the last on; learning rates are 0.004, 0.01 times the head's"
+        in said
     )
     before, saved = load_file(source / "model.safetensors"), {}
     for path in sorted((folder / "tuned" / "checkpoints").glob("*.pt")):
