@@ -325,8 +325,13 @@ def _check_same(recipe: Recipe, begun: Run) -> None:
 
 def _left_open(recipe: Recipe) -> list[str]:
     asked = recipe.transfer
-    open_ = {"head": asked.head is None, "freeze": asked.freeze == "auto", "keep_head": not asked.keep_head}
-    return [name for name, is_open in open_.items() if is_open]
+    nothing_said = {
+        "head": asked.head is None,
+        "freeze": asked.freeze == "auto",
+        "keep_head": not asked.keep_head,
+        "backbone_lr": asked.backbone_lr is None,
+    }
+    return [name for name, is_open in nothing_said.items() if is_open]
 
 
 def _entries(recipe: Recipe) -> dict[str, Any]:

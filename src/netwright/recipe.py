@@ -183,7 +183,10 @@ class TrainRecipe(_Section):
 
 
 class TransferRecipe(_Section):
-    """Of a network that begins from another one's weights; `auto`: the backbone is frozen unless the head is kept."""
+    """Of a network that begins from another one's weights.
+
+    `auto`: the backbone is frozen unless the head is kept. `backbone_lr` None: 0.01 beside a new head, 1 beside one that is kept.
+    """
 
     source: str | None = None
     head: str | None = Field(None, coerce_numbers_to_str=True)
@@ -191,7 +194,7 @@ class TransferRecipe(_Section):
     freeze: Literal["auto", "backbone", "gradual", "none"] = "auto"
     stages: int = Field(4, ge=1)
     unfreeze_every: int = Field(1, ge=1)
-    backbone_lr: float = Field(0.01, gt=0)
+    backbone_lr: float | None = Field(None, gt=0)
     layer_decay: float = Field(0.4, gt=0, le=1)
     batch_norm: Literal["frozen", "adapt"] = "frozen"
     features_once: bool = True

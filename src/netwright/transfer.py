@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from netwright.data import Data, Preparation
     from netwright.recipe import Recipe
 
+# The learning rate of the last stage over that of a new head, which has all to learn.
+BACKBONE_LR = 0.01
 TAKES = (
     "finetune takes a finished run's folder, a file of weights (.safetensors, .pt, .pth) with --network file.py:Class, or the name "
     "of a pretrained network"
@@ -209,7 +211,10 @@ def begin_from(origin: Origin, recipe: Recipe, data: Data) -> Begun:
     freeze: str = recipe.transfer.freeze
     if freeze == "auto":
         freeze = "none" if keep else "backbone"
-    settled = {"head": head, "keep_head": keep, "freeze": freeze}
+    rate = recipe.transfer.backbone_lr
+    if rate is None:
+        rate = 1.0 if keep else BACKBONE_LR
+    settled = {"head": head, "keep_head": keep, "freeze": freeze, "backbone_lr": rate}
     return Begun(module, settled, [*notes, *_what_learns(recipe, settled, module, data)])
 
 
@@ -293,7 +298,7 @@ def freezing_of(recipe: Recipe, module: nn.Module, data: Data) -> Freezing | Non
     stages = stages_before(module, asked.head or "", data.example, count=asked.stages)
     if not stages:
         raise NetworkError("there is no layer with weights before the head: nothing to transfer")
-    assert asked.freeze != "auto"
+    assert asked.freeze != "auto" and asked.backbone_lr is not None
     return Freezing(
         stages=tuple(map(tuple, stages)),
         head=asked.head,
