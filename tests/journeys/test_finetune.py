@@ -202,6 +202,10 @@ def test_killed_before_its_first_checkpoint(netwright: Any, source: Path, others
     process.end()
     for checkpoint in (folder / "run" / "checkpoints").iterdir():
         checkpoint.unlink()
+    shutil.copytree(folder / "run", folder / "same")
+    assert netwright(*GRADUAL, "--out", "same", "--resume").json["weights_sha256"] == sha
+    other = netwright(*GRADUAL, "--out", "same", "--resume", "--set", "transfer.stages=3", code=2).stderr
+    assert "transfer.stages was 2, now 3" in other
     shutil.rmtree(source)
     assert netwright("resume", "run", "--quiet", "--json").json["weights_sha256"] == sha
 
@@ -359,6 +363,26 @@ def test_a_table_of_the_same_columns(netwright: Any, folder: Path) -> None:
     assert netwright("test", "tuned", "--json").json["test"] == tuned["test"]
     (folder / "short.csv").write_text("x,left\n1,yes\n2,no\n")
     assert "y" in netwright("finetune", "source", "short.csv", "--target", "left", code=2).stderr
+
+
+def test_recordings_keep_the_rate_and_the_bands_of_their_source(netwright: Any, folder: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    numbers = np.random.default_rng(0)
+    for name, pitch, rate in (("one", 300, 8000), ("two", 500, 16000)):
+        for label, height in (("low", 1), ("high", 3)):
+            (folder / name / label).mkdir(parents=True)
+            for index in range(10):
+                wave = np.sin(2 * np.pi * (pitch * height + 10 * index) * np.arange(rate // 4) / rate)
+                wave = 0.3 * wave + 0.02 * numbers.normal(size=len(wave))
+                soundfile.write(folder / name / label / f"{index}.wav", wave.astype("float32"), rate)
+    small = ("--epochs", 2, "--set", "network.channels=[4]", "--quiet")
+    netwright("fit", "one", *small, "--set", "sound.mels=20", "--out", "source")
+    ended = netwright("finetune", "source", "two", "--epochs", 2, "--out", "tuned")
+    assert "input 1 x 20 x" in ended.stderr and "at 8,000 Hz" in ended.stderr, (
+        "not the 16,000 Hz of these files"
+    )
+    tested = netwright("test", "tuned", "--json").json["test"]
+    assert tested == json.loads((folder / "tuned" / "result.json").read_text())["test"]
 
 
 def test_a_head_is_kept_where_it_means_the_same(netwright: Any, source: Path, folder: Path) -> None:
