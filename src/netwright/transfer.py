@@ -168,7 +168,12 @@ def preparation_for(origin: Origin, recipe: Recipe) -> Preparation | None:
                 f"{entry}={value}: a pretrained network wants its data as it was in its own training, so {origin.called} decides it.\n"
                 "Leave it out."
             )
-    kind = kind_of(str(recipe.data.source), target=recipe.data.target, text_column=recipe.text.column)
+    kind = kind_of(
+        str(recipe.data.source),
+        target=recipe.data.target,
+        text_column=recipe.text.column,
+        series=recipe.series.model_dump(),
+    )
     wanted, came = _told(kept.kind), "images or arrays" if kind is None else _told(kind)
     alike = came == wanted or (kind is None and kept.kind in ("image", "fitted-image", "features"))
     if recipe.data.source != FROM_PYTHON and not alike:
@@ -185,6 +190,8 @@ def _told(kind: str) -> str:
         "text": "texts with targets",
         "corpus": "a text to continue",
         "sound": "recordings",
+        "series": "series, told by series.horizon or series.window",
+        "windows": "series, told by series.horizon or series.window",
     }.get(kind, kind)
 
 
@@ -207,7 +214,13 @@ def begin_from(origin: Origin, recipe: Recipe, data: Data) -> Begun:
         assert head is not None
         new = replace_head(module, head, data.num_outputs)
         notes.append(f"the head ({head}) is made anew: {new}")
-    try_on_example(module, data.example, data.num_outputs, task=data.task)
+    try_on_example(
+        module,
+        data.example,
+        data.num_outputs,
+        task=data.task,
+        output_shape=getattr(data, "output_shape", None),
+    )
     freeze: str = recipe.transfer.freeze
     if freeze == "auto":
         freeze = "none" if keep else "backbone"

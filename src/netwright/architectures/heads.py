@@ -50,7 +50,8 @@ def find_head(network: nn.Module, example: Tensor) -> str:
             hook.remove()
     last = called[-1] if called else None
     count = outputs.shape[1] if isinstance(outputs, Tensor) and outputs.dim() > 1 else None
-    if last is not None and _outputs_of(layers[last]) == count:
+    # A forecast of several columns is a layer's outputs in rows and columns.
+    if last is not None and count is not None and _outputs_of(layers[last]) in (count, outputs[0].numel()):
         return last
     known = ", ".join(list(dict.fromkeys(called))[-5:]) or "none"
     came = f"the last that is called, {last}, gives {_outputs_of(layers[last])}" if last else "none is called"
