@@ -63,7 +63,7 @@ def efficientnet_lite0() -> Pretrained:
 
     def preparation() -> dict[str, Any]:
         # Pixels less 127 over 128, as TensorFlow's Lite variants have them: with this 18 of the 20 images of imagenet-samples
-        # are recognised, with ImageNet's mean and std 16.
+        # are recognised, with ImageNet's mean and std 17.
         return _images(224, [127 / 255] * 3, [128 / 255] * 3)
 
     about = "EfficientNet-Lite0, trained on ImageNet (1,000 classes, 224 x 224)"
