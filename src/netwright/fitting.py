@@ -490,7 +490,8 @@ def _as_the_head_sees_it(recipe: Recipe, state: TrainingState, data: Data, *, qu
 
     freezing = state.freezing
     fixed = freezing is not None and freezing.freeze == "backbone" and freezing.head is not None
-    drawn = data.train.augmentation is not None or isinstance(data.train, DatasetSplit)
+    changed = data.train.augmentation is not None or bool(data.train.mixing)
+    drawn = changed or isinstance(data.train, DatasetSplit)
     if not fixed or drawn or not recipe.transfer.features_once or not state.processes.alone:
         return data
     assert freezing is not None and freezing.head is not None

@@ -229,6 +229,14 @@ def test_features_once_or_in_each_epoch_are_the_same_to_rounding(
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("change", ["augment.mixup=0.4", "augment.brightness=0.3", "augment.flip=true"])
+def test_examples_that_change_are_computed_in_each_epoch(
+    netwright: Any, source: Path, others: Path, change: str
+) -> None:
+    said = netwright("finetune", "source", "others", "--epochs", 1, "--out", "run", "--set", change).stderr
+    assert "all but the head is frozen" in said and "is computed once" not in said
+
+
 @pytest.fixture
 def weights(folder: Path) -> nn.Module:
     """A class in net.py with weights in net.pt and net.safetensors, as other programs save them."""
