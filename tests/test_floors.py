@@ -31,6 +31,7 @@ FLOORS = {
     "records": 4,
     "repeats": 4,
     "preflight": 4,
+    "run_folder": 4,
     "transfer": 4,
     "writing": 4,
     "cli": 5,

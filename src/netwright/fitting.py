@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import json
-import os
-import platform
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-import netwright
 from netwright.architectures import count_parameters, weights_sha256
 from netwright.architectures import network as build_network
-from netwright.errors import CheckpointError, FaultFound, RecipeError, RunFolderError, TrainingFailed
+from netwright.errors import CheckpointError, FaultFound, RecipeError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
 from netwright.forecasting import with_plain_forecasts
@@ -36,23 +29,25 @@ from netwright.report.html import write_report
 from netwright.report.terminal import Progress
 from netwright.run import (
     CHECKPOINTS,
-    ENVIRONMENT,
     FINDINGS,
     FROM_PYTHON,
-    MEANING,
     METRICS,
     PRETRAINED,
-    RECIPE,
     REPORT,
     RESULT,
-    SPLIT,
     WEIGHTS,
     Decision,
     Run,
     load_data,
     looked_for,
-    network_title,
     score,
+)
+from netwright.run_folder import (
+    as_safetensors,
+    check_folder_is_shared,
+    create_once,
+    folder_to_go_on_in,
+    write_json,
 )
 from netwright.training.checkpoints import (
     clear_unfinished,
@@ -68,7 +63,6 @@ from netwright.training.distributed import (
     first_of_each_machine_first,
     joined,
     part_of_the_batch,
-    restarted,
     take_from_first,
     wait_for_all,
     whole_weights,
@@ -207,7 +201,7 @@ def carry_out(
     processes.check_batch(recipe.data.batch)
     with joined(processes):
         quiet = quiet or not processes.first
-        folder = agreed(_folder_to_go_on_in(recipe, out, resume=resume), processes)
+        folder = agreed(folder_to_go_on_in(recipe, out, resume=resume), processes)
         if folder is not None:
             begun = Run(folder, network=module, data=data)
             _check_same(recipe, begun)
@@ -236,7 +230,7 @@ def carry_out(
         state = _begin(recipe, trained, data, processes)
         state.seed_apart()
         first = trained if origin is not None else None
-        run = _create_once(recipe, data, out=out, module=module, begun=first, processes=processes)
+        run = create_once(recipe, data, out=out, module=module, begun=first, processes=processes)
         learning = _count_learning(state)
         _say(f"{parameters:,} parameters{learning}, trained on {_place(state)} in {run.path}", quiet)
         note = part_of_the_batch(trained, recipe.data.batch, processes)
@@ -270,17 +264,6 @@ def _decided(
         seed_everything(recipe.train.seed)
         begun = _build(recipe, data, module, origin)
     return recipe, begun.network, data
-
-
-def _folder_to_go_on_in(recipe: Recipe, out: str | Path | None, *, resume: bool) -> Path | None:
-    """Returns the folder of a run that is to be gone on with, if there is one."""
-    if out is not None:
-        return Path(out) if (resume or restarted()) and (Path(out) / RECIPE).is_file() else None
-    if not restarted():
-        return None
-    # Started again without a folder's name: the run is the last one of its name that is not finished.
-    begun = _folder_before(free_folder(recipe))
-    return begun if begun is not None and (begun / RECIPE).is_file() and not Run(begun).finished else None
 
 
 def _place(state: TrainingState) -> str:
@@ -377,7 +360,7 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
         if agreed(run.finished, processes):
             return run
         quiet = quiet or not processes.first
-        _check_folder_is_shared(run.path, processes)
+        check_folder_is_shared(run.path, processes)
         if processes.first:
             clear_unfinished(run.path)
             clear_unfinished(run.path / CHECKPOINTS)
@@ -432,25 +415,6 @@ def _restore(state: TrainingState, saved: dict[str, Any] | Path | None, *, quiet
             _say(f"{now} processes go on with a run of {before}: the others draw new random numbers", quiet)
     else:
         state.seed_apart()
-
-
-def _check_folder_is_shared(folder: Path, processes: Processes) -> None:
-    """Raises RunFolderError where a process does not see what the first one writes."""
-    if processes.alone:
-        return
-    token = folder / agreed(f".writing-seen-{os.getpid()}-{time.time_ns()}", processes)
-    if processes.first:
-        write_bytes(token, b"")
-    wait_for_all(processes)
-    seen = token.exists()
-    wait_for_all(processes)
-    if processes.first:
-        token.unlink(missing_ok=True)
-    if not seen:
-        raise RunFolderError(
-            f"{folder.resolve()} on {platform.node()} is not the folder that the first process writes.\n"
-            "Processes on several machines need an --out in a folder that all of them share."
-        )
 
 
 def _train_and_test(
@@ -574,7 +538,7 @@ def _with_its_cause(run: Run, error: TrainingFailed, found: Examination | None) 
     if found is None or not found.findings:
         return error
     with contextlib.suppress(TrainingFailed):  # the disk may be what failed
-        _write_json(run.path / FINDINGS, found.to_dict())
+        write_json(run.path / FINDINGS, found.to_dict())
     first = found.findings[0]
     return TrainingFailed(f"{error}\n{first.code} {first.title}")
 
@@ -713,12 +677,12 @@ def _write_result(
     targets: Tensor | None,
 ) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
-    _write_json(run.path / FINDINGS, findings or unseen)
+    write_json(run.path / FINDINGS, findings or unseen)
     report = report_of(run, result, data, state.network, answers=answers, targets=targets)
     report["findings"] = None if findings is None else findings["findings"]
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
-    _write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
+    write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
     (run.path / PRETRAINED).unlink(missing_ok=True)
 
 
@@ -777,135 +741,6 @@ def averaged(state: TrainingState) -> Iterator[None]:
     """Puts the averaged weights, where the recipe keeps an average, into the network for a while."""
     with state.average.applied(state.network) if state.average is not None else contextlib.nullcontext():
         yield
-
-
-def _create(
-    recipe: Recipe,
-    data: Data,
-    *,
-    out: str | Path | None,
-    module: nn.Module | None,
-    begun: nn.Module | None = None,
-) -> Run:
-    """Makes the run's folder and writes what is known before training, the weights of a network that `begun` from others among it."""
-    folder = Path(out) if out is not None else free_folder(recipe)
-    if folder.exists() and not _can_be_begun_in(folder):
-        raise RunFolderError(
-            f"{folder} is there already and is not an empty folder.\n"
-            "Give another --out, or --resume to go on with the run that it holds."
-        )
-    recipe = _kept_beside(recipe, folder)
-    meaning = {
-        "name": data.name,
-        "task": data.task,
-        "classes": None if data.classes is None else list(data.classes),
-        "class_counts": data.class_counts,
-        "input_shape": list(data.input_shape),
-        "num_outputs": data.num_outputs,
-        "preparation": data.preparation.to_dict(),
-        "notes": list(data.notes),
-    }
-    try:
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"cannot make the run's folder {folder}: {error.strerror}") from None
-    _write_json(folder / MEANING, meaning)
-    _write_json(folder / ENVIRONMENT, environment())
-    if data.rows:
-        split = io.BytesIO()
-        np.savez_compressed(split, **data.rows)  # type: ignore[arg-type]
-        write_bytes(folder / SPLIT, split.getvalue())
-    if begun is not None:
-        write_bytes(folder / PRETRAINED, _as_safetensors(begun.state_dict()))
-    # Last: a folder with a recipe is a run.
-    write_bytes(folder / RECIPE, recipe.to_yaml().encode())
-    return Run(folder, network=module, data=data)
-
-
-def _create_once(
-    recipe: Recipe,
-    data: Data,
-    *,
-    out: str | Path | None,
-    module: nn.Module | None,
-    begun: nn.Module | None,
-    processes: Processes,
-) -> Run:
-    """Lets the first process make the run's folder, and returns the run in every one."""
-    made = _create(recipe, data, out=out, module=module, begun=begun) if processes.first else None
-    path = agreed(None if made is None else made.path, processes)
-    _check_folder_is_shared(path, processes)
-    return made if made is not None else Run(path, network=module, data=data)
-
-
-def _can_be_begun_in(folder: Path) -> bool:
-    """Whether a folder is empty, or holds only what a start that was cut off has left."""
-    if not folder.is_dir():
-        return False
-    inside = list(folder.iterdir())
-    ours = {CHECKPOINTS, MEANING, ENVIRONMENT, SPLIT, PRETRAINED}
-    started = any(path.name in ours for path in inside)
-    known = all(
-        path.name in ours or path.name.startswith(".writing-") or path.suffix == ".py" for path in inside
-    )
-    return not inside or (started and known and not any((folder / CHECKPOINTS).glob("*")))
-
-
-def free_folder(recipe: Recipe) -> Path:
-    """Returns runs/<data>-<network>-<n> with the first n that is free."""
-    source = Path(str(recipe.data.source)).stem if recipe.data.source != FROM_PYTHON else "data"
-    network = recipe.network.name.rpartition(":")[2] if recipe.network.name != FROM_PYTHON else "network"
-    if recipe.transfer.source is not None:
-        network = f"{network_title(recipe)}-finetuned"
-    number = 1
-    while (folder := Path("runs") / f"{source}-{network}-{number}").exists():
-        number += 1
-    return folder
-
-
-def _folder_before(free: Path) -> Path | None:
-    """Returns the folder that was made last, where `free` would be the next one."""
-    stem, _, number = free.name.rpartition("-")
-    return free.with_name(f"{stem}-{int(number) - 1}") if int(number) > 1 else None
-
-
-def _kept_beside(recipe: Recipe, folder: Path) -> Recipe:
-    """Returns the recipe with paths that hold from anywhere; a network's file is copied into the folder."""
-    entries = recipe.model_dump()
-    source = entries["data"]["source"]
-    if source != FROM_PYTHON and Path(source).exists():
-        from netwright.data import datasets
-
-        if source not in datasets:
-            entries["data"]["source"] = str(Path(source).resolve())
-    origin = entries["transfer"]["source"]
-    if origin is not None and Path(origin).exists():
-        entries["transfer"]["source"] = str(Path(origin).resolve())
-    file, _, name = recipe.network.name.rpartition(":")
-    if file.endswith(".py"):
-        path = Path(file).resolve()
-        if _imports_its_neighbours(path):
-            entries["network"]["name"] = f"{path}:{name}"
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / path.name)
-            entries["network"]["name"] = f"{path.name}:{name}"
-    return Recipe.build(entries)
-
-
-def _imports_its_neighbours(path: Path) -> bool:
-    """Whether a file imports another one from its own folder, without which its copy would not work."""
-    import ast
-
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add((node.module or "").split(".")[0])
-    return any(
-        (path.parent / f"{name}.py").exists() or (path.parent / name).is_dir() for name in names if name
-    )
 
 
 def _with_chosen_precision(recipe: Recipe, *, quiet: bool) -> Recipe:
@@ -969,21 +804,6 @@ def _with_found_rate(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bo
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": found.rate})})
 
 
-def environment() -> dict[str, Any]:
-    """Returns what a run's numbers depend on beside its recipe."""
-    return {
-        "netwright": netwright.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "processes": Processes.here().world,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }
-
-
 def _use_threads_of(run: Run, processes: Processes) -> None:
     """Takes the run's thread count: sums are split among threads, so another count rounds otherwise.
 
@@ -1001,25 +821,9 @@ def _use_threads_of(run: Run, processes: Processes) -> None:
 
 def _write_weights(run: Run, state: TrainingState) -> None:
     with averaged(state):
-        weights = _as_safetensors(whole_weights(state.network))
+        weights = as_safetensors(whole_weights(state.network))
     if state.processes.first:
         write_bytes(run.path / WEIGHTS, weights)
-
-
-def _as_safetensors(weights: Mapping[str, Tensor]) -> bytes:
-    from safetensors.torch import save
-
-    # Copies, because tied weights share memory, which the format refuses; contiguous, which it demands.
-    return save(
-        {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in weights.items()
-        }
-    )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _say(text: str, quiet: bool) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from netwright.errors import RecipeError
-from netwright.fitting import carry_out, free_folder
+from netwright.fitting import carry_out
 from netwright.recipe import Recipe
 from netwright.run import Run
+from netwright.run_folder import free_folder
 from netwright.training.checkpoints import write_bytes
 
 SUMMARY = "summary.json"

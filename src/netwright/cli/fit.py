@@ -90,9 +90,10 @@ def fit(
     For example: netwright fit mnist --network cnn --epochs 5 --set network.dropout=0.2
     """
     from netwright.errors import RecipeError
-    from netwright.fitting import carry_out, free_folder
+    from netwright.fitting import carry_out
     from netwright.recipe import Recipe, parse_setting
     from netwright.repeats import carry_out_often
+    from netwright.run_folder import free_folder
     from netwright.training.distributed import Processes, joined
 
     with joined(Processes.here()):
