@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -421,3 +423,17 @@ class TestTelltales:
         price = rng.lognormal(10, 1, 800)
         columns = {"in_cents": price * 100, "size": np.sqrt(price) + rng.normal(0, 40, 800), "price": price}
         assert self.told(written, columns, "price") == ["in_cents"]
+
+
+@pytest.mark.parametrize("series", [None, {"horizon": 2}])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+def test_without_pyarrow_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, series: dict[str, int] | None
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    path.write_text("a,b\n1,2\n")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        DataError, match=r"needs pyarrow, which is not installed: pip install 'netwright\[tables\]'"
+    ):
+        load(path, target="b", series=series)

@@ -23,7 +23,7 @@ from netwright.data.columns import (
     look_at,
     numbers,
 )
-from netwright.data.delimited import Sheet, near, read_sheet, some
+from netwright.data.delimited import Sheet, import_pyarrow, near, read_sheet, some
 from netwright.data.source import Part, Source
 from netwright.data.table import ONE_HOT_AT_MOST, PIECES, QUANTILES, TableOptions, TablePreparation
 from netwright.data.target import Target, choose_target, in_sequence, read_target
@@ -93,7 +93,7 @@ def read_table(
 
 
 def read_sheets(files: Sequence[Path], options: TableOptions, unreadable: float, notes: list[str]) -> Sheet:
-    import pyarrow
+    pyarrow = import_pyarrow(files[0])
 
     sheets = [
         read_sheet(
