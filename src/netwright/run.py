@@ -7,14 +7,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
-from netwright.metrics.classification import decide
 from netwright.recipe import Recipe
 from netwright.training.distributed import ALONE, Processes, put_weights
 from netwright.training.evaluation import (
@@ -24,10 +22,11 @@ from netwright.training.evaluation import (
     outputs_of,
     token_scores,
 )
-from netwright.training.losses import match_targets, to_probabilities
+from netwright.training.losses import match_targets, meaning_of, to_probabilities
 
 if TYPE_CHECKING:
     from netwright.data import Data, Preparation
+    from netwright.shipping import Answering, Card, Shipped
 
 RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
 WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
@@ -306,43 +305,48 @@ class Run:
             raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
         else:
             raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
-        return list(self._records(raw, batch=batch))
+        return list(self.answering.records(raw, batch=batch))
 
-    def _records(self, raw: Iterable[tuple[str, Tensor]], *, batch: int) -> Iterator[dict[str, Any]]:
-        from netwright.data.epochs import at_once
+    @cached_property
+    def answering(self) -> Answering:
+        """What turns raw examples into records, as `predict`, the server and an export do."""
+        from netwright.shipping import Answering
 
-        loss, decision = self.loss(), self.decision
-        rule = None if decision is None else decision.rule
-        examples = iter(raw)
-        batch = at_once(self.preparation.prepared_shape, most=batch)
-        while chunk := list(islice(examples, batch)):
+        shipped = self.shipped()
+
+        def forward(raw: Tensor) -> tuple[Tensor, ...]:
             with evaluation_mode(self.network):
-                raw_batch = self.preparation.together([example for _, example in chunk])
-                outputs = self.network(self.preparation(raw_batch))
-            for (name, example), output in zip(chunk, outputs, strict=True):
-                remarks = self.preparation.remarks(example)
-                yield {
-                    "input": name,
-                    **self._answer(output.unsqueeze(0).float(), loss, rule),
-                    "unlike_training": None,
-                    **self.preparation.details(example),
-                    **({"remarks": remarks} if remarks else {}),
-                }
+                return shipped(raw)
 
-    def _answer(self, output: Tensor, loss: nn.Module, rule: tuple[int, float] | None) -> dict[str, Any]:
-        if self.classes is None:
-            found = self.preparation.in_units(output)
-            if found.dim() == 3:  # a forecast: rows, and columns if there are several
-                return {
-                    "label": None,
-                    "value": (found[0, :, 0] if found.shape[2] == 1 else found[0]).tolist(),
-                }
-            values = found.reshape(-1).tolist()
-            return {"label": None, "value": values[0] if len(values) == 1 else values}
-        shares = to_probabilities(output, loss)[0]
-        probabilities = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
-        taken = decide(shares.unsqueeze(0).cpu().numpy(), rule)
-        return {"label": self.classes[int(taken[0])], "probabilities": probabilities}
+        return Answering(self.card(), self.preparation, forward)
+
+    def shipped(self) -> Shipped:
+        """Returns preparation, trained network and the meaning of its outputs in one module, on the CPU."""
+        from netwright.shipping import Shipped
+
+        meaning = None if self.classes is None else meaning_of(self.loss())
+        return Shipped(self.preparation, self.network, meaning=meaning)
+
+    def card(self) -> Card:
+        """Returns what the network is and means, as plain data."""
+        from netwright.architectures import weights_sha256
+        from netwright.shipping import Card
+
+        decision, meaning = self.decision, self.meaning
+        return Card(
+            title=self.title,
+            name=meaning["name"],
+            task=meaning["task"],
+            classes=self.classes,
+            input_shape=tuple(meaning["input_shape"]),
+            num_outputs=meaning["num_outputs"],
+            preparation=meaning["preparation"],
+            rule=None if decision is None else decision.rule,
+            test=(self.result or {}).get("test"),
+            recipe=self.recipe.model_dump(mode="json"),
+            weights_sha256=weights_sha256(self.network.state_dict()),
+            netwright=self.environment["netwright"],
+        )
 
     def write(
         self,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netwright.errors import NetworkError, RecipeError
+from netwright.metrics.probabilities import Meaning, probabilities_of
 from netwright.registry import Registry, check_options, option_names
 
 losses: Registry[Callable[..., Any]] = Registry(
@@ -169,16 +170,16 @@ def to_probabilities(outputs: Tensor, loss: Callable[..., Any]) -> Tensor:
     outputs = outputs.detach()
     if outputs.dtype in (torch.float16, torch.bfloat16):
         outputs = outputs.float()
+    return probabilities_of(outputs, meaning_of(loss))
+
+
+def meaning_of(loss: Callable[..., Any]) -> Meaning:
+    """Returns what the outputs of a network trained with `loss` are, as `netwright.metrics.probabilities_of` takes it."""
     if _is_one(loss, (nn.NLLLoss,)):
-        return outputs.exp()
+        return "log-probabilities"
     if not _is_one(loss, _WANT_FLOATS):
-        return outputs.softmax(dim=1)
-    apart = outputs.sigmoid() if _is_one(loss, (nn.BCEWithLogitsLoss,)) else outputs.clamp(0, 1)
-    if apart.dim() == 1 or apart.shape[1] == 1:
-        ones = apart.reshape(-1)
-        return torch.stack([1 - ones, ones], dim=1)
-    total = apart.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, apart / total, torch.full_like(apart, 1 / apart.shape[1]))
+        return "logits"
+    return "logits-apart" if _is_one(loss, (nn.BCEWithLogitsLoss,)) else "shares-apart"
 
 
 def _from_ids(targets: Tensor, outputs: int | Tensor) -> Tensor:
