@@ -4,7 +4,7 @@
     NETWRIGHT_DATA=... python benchmarks/data/images.py augmentation --rounds 7
 
 `pneumonia`: each recipe below as a command with everything on, on the official parts; the class looked for is 1, pneumonia.
-`augmentation`: milliseconds a batch of 128 images of 3 x 32 x 32, beside kornia's changes of the same kinds, in turns in one
+`augmentation`: milliseconds of a processor a batch of 128 images of 3 x 32 x 32, beside kornia's changes of the same kinds, in turns in one
 process (`pip install kornia`).
 """
 
@@ -130,10 +130,10 @@ def augmentation(options: argparse.Namespace) -> None:
 
     def milliseconds(step) -> float:  # type: ignore[no-untyped-def]
         step(0)
-        began = time.perf_counter()
+        began = time.process_time()
         for number in range(steps):
             step(number)
-        return (time.perf_counter() - began) / steps * 1000
+        return (time.process_time() - began) / steps * 1000
 
     print("| change | netwright, ms a batch | kornia, ms a batch | kornia / netwright |\n|---|---|---|---|")
     rows = {

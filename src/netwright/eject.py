@@ -26,7 +26,7 @@ from netwright.data.mixing import Mixing, mixed
 from netwright.data.npz import KEYS
 from netwright.data.order import balanced_order, epoch_order
 from netwright.data.partition import content_hashes, stratified_split
-from netwright.data.randaugment import blended, equalized, randaugmented, stretched, warped
+from netwright.data.randaugment import blended, blurred, equalized, randaugmented, stretched, warped
 from netwright.data.recordings import fitted_waveform, read_waveform
 from netwright.data.sound import SoundPreparation, log_mel, mel_filters
 from netwright.data.sound_augmentation import SoundAugmentation, masked, shifted
@@ -174,7 +174,7 @@ def _augmentation_definitions(recipe: Recipe, data: Data) -> list[str]:
     used: list[Any] = [shifted, masked] if isinstance(changes, SoundAugmentation) else [augmented]
     if isinstance(changes, Augmentation):
         used += [recoloured] * bool(changes.colours())
-        used += [warped, blended, stretched, equalized, randaugmented] * bool(changes.randaugment)
+        used += [warped, blurred, blended, stretched, equalized, randaugmented] * bool(changes.randaugment)
     imports = "from torch import Tensor\nfrom torch.nn import functional as F"
     return [imports, _source(augmentation_draws), *map(_source, used)]
 

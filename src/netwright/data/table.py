@@ -212,8 +212,8 @@ class TablePreparation(Preparation):
         return to_normal(numbers, self.quantiles) if len(self.quantiles) else (numbers - self.mean) / self.std
 
     def _pieces(self, numbers: Tensor) -> Tensor:
-        way = (numbers[:, self.owners] - self.lows) / self.spans
-        return torch.minimum(torch.maximum(way, self.least), self.most).nan_to_num(0.0)
+        way = numbers.index_select(1, self.owners).sub_(self.lows).div_(self.spans)
+        return torch.clamp(way, self.least, self.most, out=way).nan_to_num_(0.0)
 
     def _ones(self, codes: Tensor, raw: Tensor) -> Tensor:
         # What goes nowhere goes to a last place, which is cut off.
