@@ -153,3 +153,19 @@ def test_what_cannot_be(tmp_path, content, options, words):
 def test_the_real_text(real):
     data = load(real / "tinyshakespeare" / "input.txt", validation=0.05, test_share=0.05)
     assert data.num_outputs == 65 + 2 and len(data.train.ids) == 1_115_394 - 2 * 55_770
+
+
+@pytest.mark.parametrize("tokens", ["characters", "words", "bpe"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " "])
+def test_a_long_text_read_in_pieces_is_the_text_read_at_once(tmp_path, monkeypatch, tokens, end):
+    words = np.random.default_rng(1).integers(0, 40, 3000)
+    lines = [" ".join(f"word{word}" for word in some) for some in words.reshape(300, 10)]
+    (tmp_path / "c.txt").write_text(end.join([*lines, "", "Σωσ\u2028end"]), encoding="utf-8", newline="")
+    options = {"length": 8, "tokens": tokens, "lowercase": True}
+    whole = load(tmp_path / "c.txt", text=options)
+    monkeypatch.setattr("netwright.data.corpus.PIECE", 100)
+    pieces = load(tmp_path / "c.txt", text=options)
+    assert pieces.preparation.to_dict() == whole.preparation.to_dict()
+    for part in ("train", "validation", "test"):
+        one, other = getattr(pieces, part).ids, getattr(whole, part).ids
+        assert one.dtype == other.dtype and torch.equal(one, other) and len(one) > 10

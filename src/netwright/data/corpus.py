@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Tokens that a network looks back on where `text.length` does not say.
 LENGTH = 128
+# Characters that are cut into tokens at once.
+PIECE = 1 << 20
 EVALUATION_TOKENS = 1 << 14
 
 
@@ -190,7 +192,8 @@ def load_corpus(
     preparation = _preparation(pieces["train"], options, like)
     parts = {part: _split(piece, preparation) for part, piece in pieces.items()}
     for part, split in parts.items():
-        unknown = int((split.ids == UNKNOWN).sum())
+        # By NumPy, because PyTorch adds up eight bytes for each of them.
+        unknown = int(np.count_nonzero(split.ids.numpy() == UNKNOWN))
         if unknown:
             notes.append(f"{part}: {unknown:,} of {len(split.ids):,} tokens are not in the vocabulary")
     if (len(parts["train"].ids) - 1) < preparation.length:
@@ -230,8 +233,8 @@ def _preparation(text: str, options: TextOptions, like: Preparation | None) -> C
         raise DataError(f"expected the preparation of a corpus, came one of kind {like.kind!r}")
     kind = "characters" if options.tokens == "auto" else options.tokens
     tokenizer = train_tokenizer(
-        # In pieces: the library trains on many texts, and words do not go over the end of a line.
-        text.splitlines(keepends=True),
+        # By lines: the library trains on many texts, and words do not go over the end of a line.
+        (line for piece in _pieces(text) for line in piece.splitlines(keepends=True)),
         kind=kind,
         vocabulary=options.vocabulary or VOCABULARY_AT_MOST[kind],
         lowercase=options.lowercase is True,
@@ -243,14 +246,23 @@ def _preparation(text: str, options: TextOptions, like: Preparation | None) -> C
 
 def _split(text: str, preparation: CorpusPreparation) -> CorpusSplit:
     tokenizer = preparation.tokenizer
-    # By lines here too: one call for 100 MB would take many times their memory.
-    lines = (
-        tokenizer.encode(text.splitlines(keepends=True))
-        if tokenizer.kind != "characters"
-        else tokenizer.encode([text])
-    )
-    ids = np.concatenate([np.zeros(0, np.int32), *lines])
-    wide = tokenizer.vocabulary > torch.iinfo(torch.int16).max
-    held = torch.from_numpy(ids.astype(np.int32 if wide else np.int16))
+    by_lines = tokenizer.kind != "characters"
+    narrow = np.int32 if tokenizer.vocabulary > torch.iinfo(torch.int16).max else np.int16
+    # A piece at a time: what the tokenizer makes of 100 MB in one call takes many times their memory.
+    found = [np.zeros(0, narrow)]
+    for piece in _pieces(text):
+        encoded = tokenizer.encode(piece.splitlines(keepends=True) if by_lines else [piece])
+        found.append(np.concatenate(encoded).astype(narrow))
+    ids = np.concatenate(found)
+    held = torch.from_numpy(ids)
     first = len(tokenizer.decode(ids[:1].tolist())) if len(ids) else 0
     return CorpusSplit(held, preparation, characters=max(0, len(text) - first))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yields a text piece by piece, each of PIECE characters and the rest of the last one's line."""
+    begin = 0
+    while begin < len(text):
+        end = text.find("\n", begin + PIECE) + 1 or len(text)
+        yield text[begin:end]
+        begin = end

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -160,7 +160,7 @@ class PretrainedTokens:
 
 
 def train_tokenizer(
-    texts: Sequence[str], *, kind: str, vocabulary: int, lowercase: bool = False
+    texts: Iterable[str], *, kind: str, vocabulary: int, lowercase: bool = False
 ) -> Tokenizer:
     """Returns a tokenizer of at most `vocabulary` ids, trained on these texts.
 
@@ -182,11 +182,11 @@ def train_tokenizer(
     tokenizer, trainer = (_byte_pairs if kind == "bpe" else _words)(vocabulary)
     if lowercase:
         tokenizer.normalizer = _library().normalizers.Lowercase()
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.train_from_iterator(texts, trainer)
     return LibraryTokens(kind, tokenizer)
 
 
-def _train_characters(texts: Sequence[str], most: int, *, lowercase: bool) -> Characters:
+def _train_characters(texts: Iterable[str], most: int, *, lowercase: bool) -> Characters:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text.lower() if lowercase else text)
