@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from netwright.data.source import Part, Source
 from netwright.data.table import ONE_HOT_AT_MOST, PIECES, QUANTILES, TableOptions, TablePreparation
 from netwright.data.target import Target, choose_target, in_sequence, read_target
 from netwright.errors import DataError
+
+# Rows that are looked at together where all of them, as float64, would be held several times.
+ROWS_AT_ONCE = 1 << 14
 
 
 def read_table(
@@ -79,7 +83,7 @@ def read_table(
         found.classes = (
             tuple(classes)
             if classes is not None
-            else in_sequence(np.concatenate([*labels.values()]).tolist())
+            else in_sequence(np.unique(np.concatenate([*labels.values()])).tolist())
         )
     for part, sheet in sheets.items():
         y = _as_targets(labels[part], found.classes, f"{name}, {part}")
@@ -222,10 +226,11 @@ def _as_targets(labels: np.ndarray, classes: tuple[str, ...] | None, where: str)
     if classes is None:
         return torch.from_numpy(np.ascontiguousarray(labels))
     known = {name: number for number, name in enumerate(classes)}
-    unknown = sorted(set(labels.tolist()) - set(known))
+    distinct, places = np.unique(labels, return_inverse=True)
+    unknown = sorted(set(distinct.tolist()) - set(known))
     if unknown:
         raise DataError(f"{where}: expected labels among {some(classes)}; came {some(unknown)}")
-    return torch.tensor([known[label] for label in labels.tolist()], dtype=torch.int64)
+    return torch.tensor([known[label] for label in distinct.tolist()], dtype=torch.int64)[places]
 
 
 def _story(sheet: Sheet, columns: Sequence[Column]) -> list[str]:
@@ -344,27 +349,26 @@ def telltales(raw: Tensor, targets: Tensor, columns: Sequence[Column], target: T
 
 def _fit_numbers(raw: Tensor, scaling: str) -> dict[str, Any]:
     """Returns mean, std, fill (and quantiles, flags) of the training part's numbers (N, D), gaps left out."""
-    values = raw.double().numpy()
-    missing = np.isnan(values)
-    counts = np.maximum((~missing).sum(0), 1)
-    mean = np.where(missing, 0, values).sum(0) / counts
-    spread = np.sqrt(np.where(missing, 0, (values - mean) ** 2).sum(0) / counts)
-    fitted: dict[str, Any] = {"flags": np.flatnonzero(missing.any(0)).tolist()}
+    present = _sum(raw, lambda values: ~np.isnan(values))
+    counts = np.maximum(present, 1)
+    mean = _sum(raw, _without_gaps) / counts
+    spread = np.sqrt(_sum(raw, lambda values: _without_gaps((values - mean) ** 2)) / counts)
+    fitted: dict[str, Any] = {"flags": np.flatnonzero(present < len(raw)).tolist()}
     zeros, ones = np.zeros_like(mean), np.ones_like(mean)
     if scaling == "standard":
         numbers = mean, np.where(spread > 0, spread, 1), zeros
     elif scaling == "min-max":
-        low = np.where(missing, np.inf, values).min(0, initial=np.inf)
-        high = np.where(missing, -np.inf, values).max(0, initial=-np.inf)
+        low = torch.where(raw.isnan(), math.inf, raw).amin(0).double().numpy()
+        high = torch.where(raw.isnan(), -math.inf, raw).amax(0).double().numpy()
         low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
         span = np.where(high > low, high - low, 1)
         numbers = low, span, (mean - low) / span
     elif scaling == "quantile":
         numbers = zeros, ones, zeros
-        fitted["quantiles"] = _quantiles(values, QUANTILES)
+        fitted["quantiles"] = _quantiles(raw, QUANTILES)
     elif scaling == "piecewise":
         numbers = zeros, ones, zeros
-        fitted["pieces"] = [_edges(row) for row in _quantiles(values, PIECES + 1)]
+        fitted["pieces"] = [_edges(row) for row in _quantiles(raw, PIECES + 1)]
     else:
         numbers = zeros, ones, mean
     return fitted | {name: column.tolist() for name, column in zip(("mean", "std", "fill"), numbers)}
@@ -378,11 +382,24 @@ def _edges(quantiles: Sequence[float]) -> list[float]:
     return [float(str(edge)) for edge in edges]
 
 
-def _quantiles(values: np.ndarray, most: int) -> list[list[float]]:
-    count = min(most, len(values))
+def _without_gaps(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), 0, values)
+
+
+def _sum(raw: Tensor, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns the sum over rows of what `of` makes of them as float64; some at a time, so that they are never held twice."""
+    total = np.zeros(raw.shape[1])
+    for rows in raw.split(ROWS_AT_ONCE):
+        # Row after row, whatever their number: the same bits for every way of cutting.
+        total = np.concatenate([total[None], of(rows.double().numpy())]).sum(0)
+    return total
+
+
+def _quantiles(raw: Tensor, most: int) -> list[list[float]]:
+    count = min(most, len(raw))
     shares = np.linspace(0, 1, max(2, count))
     rows = []
-    for column in values.T:
+    for column in (one.double().numpy() for one in raw.T):
         present = column[~np.isnan(column)]
         rows.append(np.quantile(present, shares).tolist() if len(present) else np.zeros(len(shares)).tolist())
     return rows
