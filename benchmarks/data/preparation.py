@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import memory
 
 COLUMNS = 10
 
@@ -80,11 +81,11 @@ def measure(who: str, path: str) -> dict:
     import sklearn.tree  # noqa: F401
     import torch  # noqa: F401
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory.begin()
     began, used = time.perf_counter(), time.process_time()
     prepared = {"netwright": ours, "scikit-learn": theirs}[who](path)
     seconds, busy = time.perf_counter() - began, time.process_time() - used
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = memory.peak_above(before)
     return {
         "seconds": seconds,
         "of_processor": busy,

@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import memory
 
 WAYS = ("characters", "bpe", "words")
 
@@ -94,10 +95,10 @@ def measure(who: str, way: str, folder: str) -> dict[str, float]:
 
     import netwright.data  # noqa: F401
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory.begin()
     began, used = time.perf_counter(), time.process_time()
     tokens = {"netwright": ours, "plain calls": theirs}[who](way, Path(folder))
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = memory.peak_above(before)
     return {
         "seconds": time.perf_counter() - began,
         "of_processor": time.process_time() - used,
