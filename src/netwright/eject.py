@@ -15,7 +15,7 @@ from torch import nn
 
 import netwright
 from netwright.architectures.user_file import load_object
-from netwright.data.augmentation import RANDOM_FROM, Augmentation, augmentation_draws, augmented
+from netwright.data.augmentation import COLOURS_FROM, RANDOM_FROM, Augmentation, augmentation_draws, augmented
 from netwright.data.cifar import read_cifar10
 from netwright.data.colours import recoloured
 from netwright.data.folder import PART_NAMES
@@ -639,7 +639,7 @@ def _prepared(recipe: Recipe, data: Data) -> str:
         raw = f"randaugmented({raw}, draws[rows, {RANDOM_FROM}:].to(device), {chosen})"
     if changes.colours():
         chosen = f"{_keywords(changes.colours())}, highest={highest!r}"
-        raw = f"recoloured({raw}, draws[rows, 15:19].to(device), {chosen})"
+        raw = f"recoloured({raw}, draws[rows, {COLOURS_FROM}:{RANDOM_FROM}].to(device), {chosen})"
     settings = {name: repr(value) for name, value in changes.settings().items()}
     if not settings:
         return f"prepare({raw})"

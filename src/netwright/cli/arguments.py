@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,14 @@ Restarts = Annotated[
     typer.Option(metavar="K", help="With --processes: start again, up to K times, if a process fails."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+def recipe_layer(source: str) -> dict[str, Any]:
+    """Returns the entries of the recipe's file that SOURCE is, or else those that make SOURCE the data."""
+    from netwright.recipe import Recipe
+
+    path = Path(source)
+    return Recipe.read(path) if path.suffix in (".yaml", ".yml") else {"data.source": source}
 
 
 def print_json(content: Any) -> None:

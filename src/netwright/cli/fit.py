@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.arguments import AsJson, ProcessCount, Quiet, Restarts, launched, print_json, whole
+from netwright.cli.arguments import (
+    AsJson,
+    ProcessCount,
+    Quiet,
+    Restarts,
+    launched,
+    print_json,
+    recipe_layer,
+    whole,
+)
 
 if TYPE_CHECKING:
     from netwright.recipe import Recipe
@@ -99,12 +108,7 @@ def fit(
     with joined(Processes.here()):
         if resume and out is None:
             raise RecipeError("--resume needs --out: which run shall go on? (or: netwright resume RUN)")
-        path = Path(source)
-        layers: list[dict[str, Any]] = []
-        if path.suffix in (".yaml", ".yml"):
-            layers.append(Recipe.read(path))
-        else:
-            layers.append({"data.source": source})
+        layers = [recipe_layer(source)]
         flags = {
             "data.target": target,
             "text.column": text,

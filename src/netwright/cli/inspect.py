@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from netwright.cli.arguments import AsJson, print_json, say
+from netwright.cli.arguments import AsJson, print_json, recipe_layer, say
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +44,11 @@ def inspect(
             "inspect draws the training examples as they come in each epoch: give --augment, and what is done to them by\n"
             "--set augment.flip=true (shift, rotate, crop, brightness, randaugment, mixup, ...)."
         )
-    path = Path(source)
-    file = path / RECIPE if (path / RECIPE).is_file() else path
-    first: dict[str, Any] = Recipe.read(file) if file.suffix in (".yaml", ".yml") else {"data.source": source}
-    recipe = Recipe.build(first, dict(parse_setting(setting) for setting in settings or []))
+    kept = Path(source) / RECIPE
+    recipe = Recipe.build(
+        recipe_layer(str(kept) if kept.is_file() else source),
+        dict(parse_setting(setting) for setting in settings or []),
+    )
     data = load_data(recipe)
     changed = data.with_augmentation(recipe.augment.model_dump(exclude_defaults=True))
     done = [note for note in changed.notes if note not in data.notes]

@@ -18,7 +18,7 @@ from netwright.errors import DataError, unknown_name
 
 COLOURS = ("brightness", "contrast", "saturation", "hue")
 # Of the numbers drawn for an example those from here on are RandAugment's, two for each operation.
-RANDOM_FROM = 19
+COLOURS_FROM, RANDOM_FROM = 15, 19
 
 
 # `eject` prints this function and the next with inspect.getsource: they may name nothing but torch, F and each other.
@@ -235,7 +235,7 @@ class Augmentation:
                 raw, drawn, operations=self.randaugment, magnitude=self.magnitude, highest=float(highest or 0)
             )
         if self.colours():
-            raw = recoloured(raw, draws[:, 15:19], **self.colours(), highest=highest)
+            raw = recoloured(raw, draws[:, COLOURS_FROM:RANDOM_FROM], **self.colours(), highest=highest)
         settings = self.settings()
         if not settings:
             return raw

@@ -116,6 +116,18 @@ def load(
     """
     check_mode(preparation, mean, std)
     texts = TextOptions.build(text)
+    # What a text and series, which are cut where they stand, take like everyone else.
+    cut: dict[str, Any] = {
+        "validation": validation,
+        "test_share": test_share,
+        "seed": seed,
+        "limit": limit,
+        "overfit": overfit,
+        "preparation": preparation,
+        "sampling": sampling,
+        "stream": stream,
+        "name": name,
+    }
     if (
         isinstance(source, (str, os.PathLike))
         and is_corpus(Path(source).expanduser())
@@ -127,16 +139,8 @@ def load(
             texts,
             targets=targets,
             test=test,
-            validation=validation,
-            test_share=test_share,
-            seed=seed,
-            limit=limit,
-            overfit=overfit,
-            preparation=preparation,
-            sampling=sampling,
-            stream=stream,
             unused=(features, size, mean, std, classes, fold, group, time),
-            name=name,
+            **cut,
         )
     windows = SeriesOptions.build(series)
     if windows.asked:
@@ -147,9 +151,6 @@ def load(
             features=features,
             time=time,
             group=group,
-            preparation=preparation,
-            sampling=sampling,
-            stream=stream,
             unused={
                 "targets": targets,
                 "test": test,
@@ -161,14 +162,9 @@ def load(
                 "text": texts.column,
             },
             table=table or {},
-            validation=validation,
-            test_share=test_share,
-            seed=seed,
-            limit=limit,
-            overfit=overfit,
             unreadable=unreadable,
             classes=classes,
-            name=name,
+            **cut,
         )
     if target is not None and not isinstance(target, str):
         raise DataError(
