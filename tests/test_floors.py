@@ -23,6 +23,7 @@ FLOORS = {
     "shipping": 2,
     "report": 3,
     "recipe": 4,
+    "doubt": 4,
     "run": 4,
     "eject": 4,
     "fitting": 4,

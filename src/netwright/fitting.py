@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from netwright.architectures import count_parameters, weights_sha256
 from netwright.architectures import network as build_network
+from netwright.doubt import Calibration
 from netwright.errors import CheckpointError, FaultFound, RecipeError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
 from netwright.forecasting import with_plain_forecasts
 from netwright.metrics import best_threshold
+from netwright.metrics.probabilities import tempered
 from netwright.outcome import report_of, shown
 from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
@@ -606,7 +608,9 @@ def _finish(
     run.load_weights(state.network)
     precision = run.recipe.train.precision
     scores, answers, targets = None, None, None
-    decision = _decision(run.recipe, state, data)
+    held = _held_out(run.recipe, state, data)
+    calibration = Calibration.fitted(held, learned=run.recipe.data.overfit is not None)
+    decision = _decision(run.recipe, data, held, calibration)
     if len(data.test):
         scores, answers, targets = score(
             state.network,
@@ -614,6 +618,7 @@ def _finish(
             state.loss,
             classes=data.classes,
             decision=decision,
+            temperature=calibration.temperature,
             precision=precision,
             processes=processes,
         )
@@ -631,8 +636,22 @@ def _finish(
     }
     if decision is not None and data.classes is not None:
         result["threshold"] = {"class": data.classes[decision.positive], "best_f1": decision.best}
+    tested = None if data.classes is None or answers is None or targets is None else (answers, targets)
+    if data.classes is not None:
+        result["calibration"] = calibration.entries(tested)
+        if tested is not None:
+            answers = tempered(tested[0], calibration.temperature)
     if processes.first:
-        _write_result(run, state, data, result, findings=findings, answers=answers, targets=targets)
+        _write_result(
+            run,
+            state,
+            data,
+            result,
+            findings=findings,
+            answers=answers,
+            targets=targets,
+            calibration=calibration.shown(tested),
+        )
     wait_for_all(processes)
 
 
@@ -650,19 +669,28 @@ def _check_decision(recipe: Recipe, data: Data) -> None:
         )
 
 
-def _decision(recipe: Recipe, state: TrainingState, data: Data) -> Decision | None:
+def _held_out(recipe: Recipe, state: TrainingState, data: Data) -> tuple[Tensor, Tensor] | None:
+    """Returns the probabilities (N, C) and targets (N,) of the validation part, on the CPU; None without classes or without one."""
+    if data.classes is None or not len(data.validation):
+        return None
+    outputs, targets = outputs_of(
+        state.network, data.validation, precision=recipe.train.precision, processes=state.processes
+    )
+    return to_probabilities(outputs, state.loss).cpu(), targets.cpu()
+
+
+def _decision(
+    recipe: Recipe, data: Data, held: tuple[Tensor, Tensor] | None, calibration: Calibration
+) -> Decision | None:
     """Returns how one of two classes is taken: the threshold of the best F1 is chosen in validation. None for other tasks."""
     counts = data.class_counts
     if data.classes is None or counts is None or len(counts) != 2:
         return None
     positive = looked_for(data.classes, counts, recipe.decision.positive)
     best = None
-    if len(data.validation):
-        outputs, targets = outputs_of(
-            state.network, data.validation, precision=recipe.train.precision, processes=state.processes
-        )
-        shares = to_probabilities(outputs, state.loss)
-        best = best_threshold(shares, targets, positive=positive)
+    if held is not None:
+        shares = tempered(held[0], calibration.temperature)
+        best = best_threshold(shares, held[1], positive=positive)
     return Decision.of(positive, asked=recipe.decision.threshold, best=best)
 
 
@@ -675,10 +703,12 @@ def _write_result(
     findings: dict[str, Any] | None,
     answers: Tensor | None,
     targets: Tensor | None,
+    calibration: dict[str, Any] | None,
 ) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     write_json(run.path / FINDINGS, findings or unseen)
     report = report_of(run, result, data, state.network, answers=answers, targets=targets)
+    report["calibration"] = calibration
     report["findings"] = None if findings is None else findings["findings"]
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.

@@ -213,7 +213,14 @@ class Run:
             DataError: the data cannot be read, or has other classes or another shape.
         """
         part = self.data.test if data is None else self._part_to_test(data)
-        found = score(self.network, part, self.loss(), classes=self.classes, decision=self.decision)[0]
+        found = score(
+            self.network,
+            part,
+            self.loss(),
+            classes=self.classes,
+            decision=self.decision,
+            temperature=self.temperature,
+        )[0]
         if not getattr(part, "horizon", None):
             return found
         from netwright.forecasting import with_plain_forecasts
@@ -261,6 +268,11 @@ class Run:
         asked = self.recipe.decision
         positive = looked_for(self.classes, counts, asked.positive)
         return Decision.of(positive, asked=asked.threshold, best=kept.get("best_f1"))
+
+    @property
+    def temperature(self) -> float:
+        """By which the logarithms of the probabilities are divided (`calibration` in the result); 1 where nothing was fitted."""
+        return float(((self.result or {}).get("calibration") or {}).get("temperature", 1.0))
 
     def loss(self) -> nn.Module:
         """Returns the loss that the recipe names, on the CPU."""
@@ -325,7 +337,7 @@ class Run:
         from netwright.shipping import Shipped
 
         meaning = None if self.classes is None else meaning_of(self.loss())
-        return Shipped(self.preparation, self.network, meaning=meaning)
+        return Shipped(self.preparation, self.network, meaning=meaning, temperature=self.temperature)
 
     def card(self) -> Card:
         """Returns what the network is and means, as plain data."""
@@ -491,14 +503,17 @@ def score(
     *,
     classes: tuple[str, ...] | None,
     decision: Decision | None = None,
+    temperature: float = 1.0,
     precision: str = "32",
     processes: Processes = ALONE,
 ) -> tuple[dict[str, Any], Tensor | None, Tensor | None]:
     """Returns the scores on a part of the data, and what they were computed from, on the CPU (None for a language model).
 
-    That is, probabilities `(N, C)` (or the values themselves for numbers) and targets `(N, ...)`. Several `processes` compute a part of the outputs each.
+    That is, probabilities `(N, C)` before `temperature` calibrates them (or the values themselves for numbers) and targets `(N, ...)`.
+    The loss is that of the raw outputs, the scores those of the calibrated ones. Several `processes` compute a part of the outputs each.
     """
     from netwright.metrics import classification_scores, regression_scores
+    from netwright.metrics.probabilities import tempered
 
     if getattr(part, "every_token", False):
         return token_scores(network, part, loss, precision=precision), None, None
@@ -513,10 +528,11 @@ def score(
         values, targets = in_units(part, outputs.reshape(targets.shape)), in_units(part, targets)
         return {"loss": mean_loss, **regression_scores(values, targets)}, values, targets
     probabilities = to_probabilities(outputs, loss)
+    calibrated = tempered(probabilities, temperature)
     rule = None if decision is None else decision.rule
-    scores = classification_scores(probabilities, targets, list(classes), threshold=rule)
+    scores = classification_scores(calibrated, targets, list(classes), threshold=rule)
     if decision is not None:
-        scores["two_classes"] = _of_two(probabilities, targets, classes, decision)
+        scores["two_classes"] = _of_two(calibrated, targets, classes, decision)
     return {"loss": mean_loss, **scores}, probabilities, targets
 
 

@@ -53,6 +53,9 @@ class Report(TypedDict, total=False):
     wrong: Sequence[Mapping[str, Any]]
     """The most wrong examples, worst first: {`image` ((H, W) or (H, W, 3) uint8, or None), `text`, `true`,
     `predicted` (names), `probability` (of the predicted class, 0 to 1), `name`}; at most 24 are shown."""
+    calibration: Mapping[str, Any] | None
+    """How sure the network was and how often right, on the test part: {`temperature`, `ece_before`, `ece_after`, `before`, `after`},
+    the last two as `netwright.metrics.reliability` gives them."""
     scatter: Mapping[str, Any] | None
     """{`true`, `predicted`}, (N,) or (N, D) floats, of a regression."""
     notes: Sequence[str]
