@@ -1,12 +1,14 @@
-"""How sure a run's answers are: the temperature of its probabilities, from validation examples."""
+"""How sure a run's answers are: the temperature of its probabilities, and the guard that tells what is unlike its training data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from netwright.data.generators import kept_generators
 from netwright.metrics import (
     expected_calibration_error,
     fit_temperature,
@@ -14,9 +16,26 @@ from netwright.metrics import (
     reliability,
 )
 from netwright.metrics.probabilities import tempered
+from netwright.shipping.guard import (
+    Guard,
+    NumbersView,
+    Tap,
+    TokensView,
+    View,
+    last_layer,
+    settle,
+    views_for,
+)
+from netwright.training.evaluation import evaluation_mode
+from netwright.training.precision import device_of
+
+if TYPE_CHECKING:
+    from netwright.data import Data
 
 # With fewer validation examples a temperature is mostly chance.
 EXAMPLES_AT_LEAST = 50
+# What a guard is fitted on, and where its limit is set: more hardly moves it (EXPERIMENTS.md), and costs passes through the network.
+TRAINING_AT_MOST, HELD_AT_MOST = 5000, 2000
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,9 @@ class Calibration:
             negative_log_likelihood(probabilities, targets, temperature=one) for one in (1.0, temperature)
         )
         if not after < before:
-            return Calibration(examples=count, nll=(before, before), reason="no temperature was better than 1")
+            return Calibration(
+                examples=count, nll=(before, before), reason="no temperature was better than 1"
+            )
         return Calibration(temperature, count, (before, after))
 
     def entries(self, tested: tuple[Tensor, Tensor] | None) -> dict[str, Any]:
@@ -84,3 +105,129 @@ class Calibration:
 
     def _before_and_after(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         return probabilities, tempered(probabilities, self.temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Guarding:
+    """A guard with what result.json keeps of it; None and a `reason` where there is none."""
+
+    guard: Guard | None
+    entries: dict[str, Any]
+
+    @staticmethod
+    def without(reason: str) -> Guarding:
+        return Guarding(None, {"reason": reason})
+
+
+def guarded(network: nn.Module, data: Data, *, share: float, learned: bool) -> Guarding:
+    """Fits a guard to the training examples, as they are without augmentation, and sets its limit on validation examples.
+
+    `share`: how many of these may lie above it; 0: no guard. `learned`: they were trained on as well. Draws no random number that anyone
+    else would, and leaves the network as it is.
+    """
+    reason = _why_none(data, share=share, learned=learned)
+    if reason is not None:
+        return Guarding.without(reason)
+    with evaluation_mode(network), kept_generators():
+        return _guarded(network, data, share)
+
+
+def _why_none(data: Data, *, share: float, learned: bool) -> str | None:
+    if share == 0:
+        return "guard.share is 0"
+    if data.task == "language":
+        return "a language model has no guard"
+    if learned:
+        return "the validation examples were trained on"
+    for name, part in (("training", data.train), ("validation", data.validation)):
+        if len(part) < EXAMPLES_AT_LEAST:
+            return f"{len(part)} {name} examples are fewer than {EXAMPLES_AT_LEAST}"
+    return None
+
+
+def _guarded(network: nn.Module, data: Data, share: float) -> Guarding:
+    layer, views = _views(network, data)
+    guard = Guard(views, layer=layer, share=share)
+    vectors, classes = _vectors(network, guard, data.train, TRAINING_AT_MOST)
+    if not all(bool(one.isfinite().all()) for one in vectors):
+        return Guarding.without("the network's features are not finite")
+    for view, some in zip(views, vectors, strict=True):
+        view.fit(some, classes if len(view.centres) > 1 else None)
+    held, _ = _vectors(network, guard, data.validation, HELD_AT_MOST)
+    settle(guard, [view.distances(some) for view, some in zip(views, held, strict=True)])
+    entries = {
+        "share": share,
+        "views": [view.kind for view in views],
+        "layer": layer,
+        "examples": len(vectors[0]),
+        "validation": len(held[0]),
+    }
+    if len(data.test):
+        tested, _ = _vectors(network, guard, data.test, HELD_AT_MOST)
+        entries |= {"tested": len(tested[0]), "flagged": flagged(guard, tested)}
+    return Guarding(guard, entries)
+
+
+def flagged(guard: Guard, vectors: list[Tensor]) -> float:
+    """Returns the share of examples that lie above the limit: their vectors (N, length) in each view."""
+    over = [view.distances(some) / view.limit for view, some in zip(guard.views, vectors, strict=True)]  # type: ignore[operator]
+    return float((torch.stack(over).amax(0) > 1).float().mean())
+
+
+def _views(network: nn.Module, data: Data) -> tuple[str | None, list[View]]:
+    """Returns the name of the layer whose input is looked at, and the views that suit the data, primed by its raw training examples."""
+    device = device_of(network)
+    few, _ = data.train.prepared(torch.arange(2))
+    layer = last_layer(network, few.to(device))
+    module = None if layer is None else network.get_submodule(layer)
+    features = _features(network, module, few.to(device))
+    classes = 1 if data.classes is None else len(data.train.targets.unique())
+    views = views_for(data.preparation, few, features, layer=module, classes=classes)
+    # A table that is not whole in memory has no raw rows at hand.
+    views = [view for view in views if not isinstance(view, NumbersView) or hasattr(data.train, "inputs")]
+    for view in views:
+        if isinstance(view, NumbersView | TokensView):
+            view.prime(_raw(data.train, _spread_out(len(data.train), TRAINING_AT_MOST)))
+    return layer, views
+
+
+def _vectors(network: nn.Module, guard: Guard, part: Any, most: int) -> tuple[list[Tensor], Tensor | None]:
+    """Returns the vectors (N, length) of a part's examples in each view, on the CPU, and their classes, of `most` examples at most."""
+    device = device_of(network)
+    layer = None if guard.layer is None else network.get_submodule(guard.layer)
+    found: list[list[Tensor]] = [[] for _ in guard.views]
+    targets: list[Tensor] = []
+    for rows in _spread_out(len(part), most).split(int(part.evaluation_batch)):
+        x, y = part.prepared(rows)
+        features = _features(network, layer, x.to(device)).cpu()
+        raw, x = _raw(part, rows), x.cpu()
+        for view, into in zip(guard.views, found, strict=True):
+            into.append(view.vectors(x if raw is None else raw, x, features))  # type: ignore[operator]
+        targets.append(y.cpu())
+    classes = torch.cat(targets)
+    return [torch.cat(one) for one in found], None if classes.is_floating_point() else classes
+
+
+def _features(network: nn.Module, layer: nn.Module | None, x: Tensor) -> Tensor:
+    """Returns what the layer gets for a prepared batch, or the outputs."""
+    tap = Tap()
+    hook = None if layer is None else layer.register_forward_pre_hook(tap)
+    try:
+        with tap:
+            outputs = network(x)
+            features = tap.taken()
+    finally:
+        if hook is not None:
+            hook.remove()
+    return (outputs if features is None else features).float()
+
+
+def _raw(part: Any, rows: Tensor) -> Any:
+    """Returns raw examples where they lie in memory, else None."""
+    inputs = getattr(part, "inputs", None)
+    return None if inputs is None else inputs.index_select(0, rows.to(inputs.device)).cpu()
+
+
+def _spread_out(count: int, most: int) -> Tensor:
+    """Returns `most` of `count` places, evenly spread (all of them if there are fewer)."""
+    return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most).round().long()

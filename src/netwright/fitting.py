@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from netwright.architectures import count_parameters, weights_sha256
 from netwright.architectures import network as build_network
-from netwright.doubt import Calibration
+from netwright.doubt import Calibration, Guarding, guarded
 from netwright.errors import CheckpointError, FaultFound, RecipeError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
@@ -33,6 +33,7 @@ from netwright.run import (
     CHECKPOINTS,
     FINDINGS,
     FROM_PYTHON,
+    GUARD,
     METRICS,
     PRETRAINED,
     REPORT,
@@ -443,7 +444,7 @@ def _train_and_test(
             seconds = log.seconds
     except TrainingFailed as error:
         raise _with_its_cause(run, error, found) from error
-    _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known))
+    _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known), quiet=quiet)
     return run
 
 
@@ -595,7 +596,13 @@ def _called_on(part: Any, state: TrainingState) -> nn.Module:
 
 
 def _finish(
-    run: Run, state: TrainingState, data: Data, *, seconds: float, findings: dict[str, Any] | None
+    run: Run,
+    state: TrainingState,
+    data: Data,
+    *,
+    seconds: float,
+    findings: dict[str, Any] | None,
+    quiet: bool,
 ) -> None:
     """Tests the weights that are kept, and writes what a finished run has."""
     processes = state.processes
@@ -642,6 +649,7 @@ def _finish(
         if tested is not None:
             answers = tempered(tested[0], calibration.temperature)
     if processes.first:
+        result["guard"] = _write_guard(run, state, data, quiet=quiet)
         _write_result(
             run,
             state,
@@ -667,6 +675,24 @@ def _check_decision(recipe: Recipe, data: Data) -> None:
         raise RecipeError(
             "decision.threshold=f1 is chosen on validation examples; data.validation=0 leaves none"
         )
+
+
+def _write_guard(run: Run, state: TrainingState, data: Data, *, quiet: bool) -> dict[str, Any]:
+    """Fits the guard and writes its file; returns what the result keeps of it."""
+    (run.path / GUARD).unlink(missing_ok=True)
+    if not state.processes.alone and state.parallel is None:
+        return Guarding.without("the weights are divided among the processes").entries
+    began = time.perf_counter()
+    learned = run.recipe.data.overfit is not None
+    guarding = guarded(state.network, data, share=run.recipe.guard.share, learned=learned)
+    if guarding.guard is not None:
+        write_bytes(run.path / GUARD, guarding.guard.saved())
+        _say(
+            f"guard against input unlike the training data fitted to {guarding.entries['examples']:,} examples in "
+            f"{time.perf_counter() - began:.1f} s (guard.share)",
+            quiet,
+        )
+    return guarding.entries
 
 
 def _held_out(recipe: Recipe, state: TrainingState, data: Data) -> tuple[Tensor, Tensor] | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netwright.data.sound import SoundPreparation
 from netwright.report.html import Report
-from netwright.run import ENVIRONMENT, FINDINGS, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
+from netwright.run import ENVIRONMENT, FINDINGS, GUARD, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
 
 if TYPE_CHECKING:
     from netwright.data import Data
@@ -116,6 +116,7 @@ _ABOUT = {
     RECIPE: "everything that decided the run",
     METRICS: "one record every so many steps, and one an epoch",
     WEIGHTS: "the weights that test and predict use",
+    GUARD: "what tells input unlike the training data",
     SPLIT: "which examples, as read, were trained on, validated and tested",
     MEANING: "what inputs and outputs mean, and what prepares them",
     ENVIRONMENT: "versions, threads, device",

@@ -211,6 +211,12 @@ class DecisionRecipe(_Section):
         return self
 
 
+class GuardRecipe(_Section):
+    """Of the guard that flags input unlike the training data: the share of validation examples that it may flag; 0: none is fitted."""
+
+    share: float = Field(0.01, ge=0, le=0.5)
+
+
 class EarlyStoppingRecipe(_Section):
     monitor: Literal["validation_loss", "validation_accuracy", "validation_rmse", "train_loss"] = (
         "validation_loss"
@@ -251,6 +257,7 @@ class Recipe(_Section):
     train: TrainRecipe = TrainRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
     decision: DecisionRecipe = DecisionRecipe()
+    guard: GuardRecipe = GuardRecipe()
     checkpoint: CheckpointRecipe = CheckpointRecipe()
     log: LogRecipe = LogRecipe()
 
@@ -409,7 +416,7 @@ class Recipe(_Section):
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
-        if all(section in given for section in cls.model_fields if section != "transfer"):
+        if all(section in given for section in cls.model_fields if section not in ("transfer", "guard")):
             return (
                 wanted  # what a run has written: every entry is there, and no folder needs to be looked into
             )

@@ -26,12 +26,13 @@ from netwright.training.losses import match_targets, meaning_of, to_probabilitie
 
 if TYPE_CHECKING:
     from netwright.data import Data, Preparation
-    from netwright.shipping import Answering, Card, Shipped
+    from netwright.shipping import Answering, Card, Guard, Shipped
 
 RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
 WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
 ENVIRONMENT, FINDINGS, CHECKPOINTS = "environment.json", "findings.json", "checkpoints"
 SPLIT = "split.npz"
+GUARD = "guard.safetensors"
 # The weights that a network begins from, until it is trained: a run goes on without the source of its transfer.
 PRETRAINED = "pretrained.safetensors"
 # Written into a recipe in place of a name, where the network or the data was an object in memory.
@@ -299,7 +300,7 @@ class Run:
         `inputs`: a path, a list of paths, or an array or tensor of one example or of several `(N, ...)`. Where the
         examples are texts, a str is one, a list of them are several, and files are given as `pathlib.Path`.
         Each record has `input`, `label` and `probabilities` {class: 0..1} for classes, or `value` for numbers,
-        and `unlike_training` (None: not measured yet).
+        and `unlike_training` (None: the run has no guard).
 
         Raises:
             DataError: an input that cannot be read or has another shape than the training data.
@@ -337,7 +338,18 @@ class Run:
         from netwright.shipping import Shipped
 
         meaning = None if self.classes is None else meaning_of(self.loss())
-        return Shipped(self.preparation, self.network, meaning=meaning, temperature=self.temperature)
+        return Shipped(
+            self.preparation, self.network, meaning=meaning, temperature=self.temperature, guard=self.guard
+        )
+
+    @cached_property
+    def guard(self) -> Guard | None:
+        """What tells input unlike the training data; None where none was fitted."""
+        from netwright.shipping import Guard
+
+        # Without a result the file may be that of a start before.
+        fitted = "views" in ((self.result or {}).get("guard") or {})
+        return Guard.read(self.path / GUARD) if fitted else None
 
     def card(self) -> Card:
         """Returns what the network is and means, as plain data."""
@@ -354,6 +366,7 @@ class Run:
             num_outputs=meaning["num_outputs"],
             preparation=meaning["preparation"],
             rule=None if decision is None else decision.rule,
+            strange_above=None if self.guard is None else 1.0,
             test=(self.result or {}).get("test"),
             recipe=self.recipe.model_dump(mode="json"),
             weights_sha256=weights_sha256(self.network.state_dict()),

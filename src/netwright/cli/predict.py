@@ -85,16 +85,15 @@ def as_csv(records: list[dict[str, Any]]) -> str:
         return _forecasts_as_csv(records)
     classes = list(records[0].get("probabilities", {})) if records else []
     header = ["input", "label", *(f"p({name})" for name in classes)] if classes else ["input", "value"]
+    guarded = any(record.get("unlike_training") is not None for record in records)
+    header += ["unlike_training"] if guarded else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for record in records:
-        if classes:
-            writer.writerow(
-                [record["input"], record["label"], *(f"{p:.6g}" for p in record["probabilities"].values())]
-            )
-        else:
-            writer.writerow([record["input"], record["value"]])
+        shares = [f"{p:.6g}" for p in record["probabilities"].values()] if classes else []
+        answer = [record["label"], *shares] if classes else [record["value"]]
+        writer.writerow([record["input"], *answer, *(_told(record) if guarded else [])])
     return text.getvalue()
 
 
@@ -102,11 +101,19 @@ def _forecasts_as_csv(records: list[dict[str, Any]]) -> str:
     """Returns a line for each row ahead: input, time (or the number of the row), and a value for each column."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["input", "time" if "times" in records[0] else "row", *records[0]["columns"]])
+    guarded = records[0].get("unlike_training") is not None
+    header = ["input", "time" if "times" in records[0] else "row", *records[0]["columns"]]
+    writer.writerow([*header, *(["unlike_training"] if guarded else [])])
     for record in records:
         for time, values in _rows_ahead(record):
-            writer.writerow([record["input"], time, *(f"{value:.8g}" for value in values)])
+            numbers = [f"{value:.8g}" for value in values]
+            writer.writerow([record["input"], time, *numbers, *(_told(record) if guarded else [])])
     return text.getvalue()
+
+
+def _told(record: dict[str, Any]) -> list[str]:
+    """Returns the cell of the column `unlike_training`."""
+    return ["true" if record["unlike_training"] else "false"]
 
 
 def _rows_ahead(record: dict[str, Any]) -> list[tuple[Any, list[float]]]:
@@ -134,4 +141,5 @@ def in_words(record: dict[str, Any]) -> str:
 
 
 def _remarks(record: dict[str, Any]) -> str:
-    return "".join(f"  {remark}" for remark in record.get("remarks", ()))
+    said = "".join(f"  {remark}" for remark in record.get("remarks", ()))
+    return f"  unlike the training data{said}" if record.get("unlike_training") else said

@@ -80,9 +80,7 @@ def negative_log_likelihood(
     return _mean_loss(_logarithms(shares), true, temperature)
 
 
-def fit_temperature(
-    probabilities: torch.Tensor | np.ndarray, targets: torch.Tensor | np.ndarray
-) -> float:
+def fit_temperature(probabilities: torch.Tensor | np.ndarray, targets: torch.Tensor | np.ndarray) -> float:
     """Returns the temperature for `tempered` with the least negative log-likelihood; TEMPERATURES bound it.
 
     To be fitted on examples that the network was not trained on. Beforehand its logarithm is taken to be normally distributed about 0
@@ -103,7 +101,9 @@ def fit_temperature(
         return _mean_loss(logarithms, true, math.exp(log_temperature)) + prior / len(true)
 
     low, high = (math.log(bound) for bound in TEMPERATURES)
-    return float(math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x))
+    return float(
+        math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
+    )
 
 
 def _logarithms(shares: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ Everything that answers goes through `Answering`: `predict`, the server and the 
 
 from netwright.shipping.answers import Answering
 from netwright.shipping.card import Card
+from netwright.shipping.guard import Guard
 from netwright.shipping.shipped import Shipped
 
-__all__ = ["Answering", "Card", "Shipped"]
+__all__ = ["Answering", "Card", "Guard", "Shipped"]

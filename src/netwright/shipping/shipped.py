@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from netwright.data import Preparation
 from netwright.metrics.probabilities import Meaning, probabilities_of, tempered
+from netwright.shipping.guard import Guard, Tap
 
 
 class Shipped(nn.Module):
@@ -13,7 +14,7 @@ class Shipped(nn.Module):
 
     A raw batch (N, ...) as `preparation.together` makes it goes in. Out come, in this order and as named by `output_names`,
     `probabilities` (N, C) float32, calibrated by `temperature`, or, without a `meaning`, `values` (N, ...) float32 in the unit
-    of the data.
+    of the data; and with a `guard`, `strangeness` (N,) float32, above 1 for what is unlike the training data.
 
     >>> import torch
     >>> from netwright.data.preparation import FeaturePreparation
@@ -29,18 +30,29 @@ class Shipped(nn.Module):
         *,
         meaning: Meaning | None,
         temperature: float = 1.0,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__()
-        self.preparation, self.network = preparation, network
+        self.preparation, self.network, self.guard = preparation, network, guard
         self.meaning, self.temperature = meaning, temperature
+        self.tap = Tap()
+        if guard is not None and guard.layer is not None:
+            network.get_submodule(guard.layer).register_forward_pre_hook(self.tap)
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """What the outputs are called, in their order."""
-        return ("values" if self.meaning is None else "probabilities",)
+        answer = "values" if self.meaning is None else "probabilities"
+        return (answer,) if self.guard is None else (answer, "strangeness")
 
     def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
-        return (self.answer(self.network(self.preparation(raw)).float()),)
+        prepared = self.preparation(raw)
+        with self.tap:
+            outputs = self.network(prepared).float()
+            features = self.tap.taken()
+        if self.guard is None:
+            return (self.answer(outputs),)
+        return self.answer(outputs), self.guard(raw, prepared, outputs if features is None else features)
 
     def answer(self, outputs: Tensor) -> Tensor:
         """Returns probabilities, or values in their unit, of the network's outputs (N, ...) float32."""
