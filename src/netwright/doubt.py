@@ -17,6 +17,7 @@ from netwright.metrics import (
 )
 from netwright.metrics.probabilities import tempered
 from netwright.shipping.guard import (
+    FeatureView,
     Guard,
     NumbersView,
     Tap,
@@ -147,6 +148,7 @@ def _why_none(data: Data, *, share: float, learned: bool) -> str | None:
 
 def _guarded(network: nn.Module, data: Data, share: float) -> Guarding:
     layer, views = _views(network, data)
+    layer = layer if any(isinstance(view, FeatureView) for view in views) else None
     guard = Guard(views, layer=layer, share=share)
     vectors, classes = _vectors(network, guard, data.train, TRAINING_AT_MOST)
     if not all(bool(one.isfinite().all()) for one in vectors):
@@ -154,7 +156,7 @@ def _guarded(network: nn.Module, data: Data, share: float) -> Guarding:
     for view, some in zip(views, vectors, strict=True):
         view.fit(some, classes if len(view.centres) > 1 else None)
     held, _ = _vectors(network, guard, data.validation, HELD_AT_MOST)
-    settle(guard, [view.distances(some) for view, some in zip(views, held, strict=True)])
+    settle(guard, *([view.distances(one) for view, one in zip(views, some)] for some in (vectors, held)))
     entries = {
         "share": share,
         "views": [view.kind for view in views],
@@ -195,11 +197,12 @@ def _vectors(network: nn.Module, guard: Guard, part: Any, most: int) -> tuple[li
     """Returns the vectors (N, length) of a part's examples in each view, on the CPU, and their classes, of `most` examples at most."""
     device = device_of(network)
     layer = None if guard.layer is None else network.get_submodule(guard.layer)
+    called = any(isinstance(view, FeatureView) for view in guard.views)
     found: list[list[Tensor]] = [[] for _ in guard.views]
     targets: list[Tensor] = []
     for rows in _spread_out(len(part), most).split(int(part.evaluation_batch)):
         x, y = part.prepared(rows)
-        features = _features(network, layer, x.to(device)).cpu()
+        features = _features(network, layer, x.to(device)).cpu() if called else x.cpu()
         raw, x = _raw(part, rows), x.cpu()
         for view, into in zip(guard.views, found, strict=True):
             into.append(view.vectors(x if raw is None else raw, x, features))  # type: ignore[operator]

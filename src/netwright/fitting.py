@@ -734,7 +734,7 @@ def _write_result(
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     write_json(run.path / FINDINGS, findings or unseen)
     report = report_of(run, result, data, state.network, answers=answers, targets=targets)
-    report["calibration"] = calibration
+    report["calibration"], report["guard"] = calibration, result["guard"]
     report["findings"] = None if findings is None else findings["findings"]
     write_report(run.path / REPORT, report)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.

@@ -140,6 +140,32 @@ def scatter(true: np.ndarray, predicted: np.ndarray, *, name: str, label: str) -
     return drawn[0]
 
 
+def shares(
+    series: Sequence[Series],
+    *,
+    name: str,
+    label: str,
+    across: str,
+    up: str,
+    inches: tuple[float, float] = NARROW,
+) -> Markup:
+    """Returns an SVG of curves whose x and y are both shares of 1, written in percent, over the line on which they are equal."""
+    from matplotlib.ticker import FuncFormatter
+
+    with _axes(name, label, inches) as (axes, drawn):
+        axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+        for one in series:
+            _draw(axes, one)
+        percent = FuncFormatter(lambda value, _: f"{100 * value:.6g} %")
+        axes.xaxis.set_major_formatter(percent)
+        axes.yaxis.set_major_formatter(percent)
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+    return drawn[0]
+
+
 def histogram(values: np.ndarray, *, name: str, label: str, across: str) -> Markup:
     """Returns an SVG histogram of (N,) finite values with a line at 0."""
     with _axes(name, label) as (axes, drawn):

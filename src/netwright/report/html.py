@@ -31,6 +31,8 @@ EPOCHS_AT_MOST = 200
 ENTRIES_AT_MOST = 100
 FINDINGS_AT_MOST = 30
 PAIRS_AT_MOST = 12
+# In a smaller bin of the reliability diagram the share that was right says little.
+BIN_AT_LEAST = 10
 
 
 class Report(TypedDict, total=False):
@@ -56,6 +58,8 @@ class Report(TypedDict, total=False):
     calibration: Mapping[str, Any] | None
     """How sure the network was and how often right, on the test part: {`temperature`, `ece_before`, `ece_after`, `before`, `after`},
     the last two as `netwright.metrics.reliability` gives them."""
+    guard: Mapping[str, Any] | None
+    """As in result.json: {`share`, `flagged`, ...}, or {`reason`}."""
     scatter: Mapping[str, Any] | None
     """{`true`, `predicted`}, (N,) or (N, D) floats, of a regression."""
     notes: Sequence[str]
@@ -127,6 +131,7 @@ def render_report(report: Report) -> str:
             confusion=_confusion(report),
             per_class=_per_class((report.get("test") or {}).get("per_class")),
             two_classes=_two_classes((report.get("test") or {}).get("two_classes")),
+            doubt=_doubt(report),
             rows_at_first=ROWS_AT_FIRST,
             wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
             predictions=_predictions(report.get("scatter")),
@@ -468,6 +473,63 @@ def _two_classes(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "facts": facts,
         "threshold": f"{at['threshold']:.3g}" if at else "",
         "at": [(title, figures.percent(at[key])) for key, title in words if at and at.get(key) is not None],
+    }
+
+
+def _doubt(report: Report) -> dict[str, Any] | None:
+    """Returns how sure the network was beside how often right, and what its guard flags, in words; None where neither is known."""
+    found, guard = report.get("calibration"), report.get("guard")
+    flags = ""
+    if guard and guard.get("flagged") is not None:
+        flags = (
+            f"Of {guard['tested']:,} test examples {figures.percent(guard['flagged'])} are flagged as unlike the training data; "
+            f"of validation examples at most {figures.percent(guard['share'])} were to be."
+        )
+    elif guard and guard.get("reason"):
+        flags = f"Nothing tells input that is unlike the training data: {guard['reason']}."
+    if not found and not flags:
+        return None
+    return {"chart": _reliability(found) if found else None, "words": _calibrated(found), "guard": flags}
+
+
+def _calibrated(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    if found.get("reason"):
+        error = figures.percent(found["ece_before"])
+        return f"The probabilities are off by {error} on average and were not calibrated: {found['reason']}."
+    return (
+        f"The probabilities are off by {figures.percent(found['ece_after'])} on average, and were by "
+        f"{figures.percent(found['ece_before'])} before they were calibrated by the temperature {found['temperature']:.3g}, "
+        f"fitted on {found['examples']:,} validation examples."
+    )
+
+
+def _reliability(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the reliability diagram of the test part: how often the network was right over how sure it was."""
+    calibrated = not found.get("reason")
+    legend, series = [], []
+    for key, colour, name in (("before", "second", "before"), ("after", "first", "calibrated")):
+        rows = [row for row in found[key] if row["examples"] >= BIN_AT_LEAST]
+        if not rows or (key == "before" and not calibrated):
+            continue
+        sure, right = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
+        series.append(charts.Series(sure, right, colour, dashed=colour == "second"))
+        legend.append((colour, name if calibrated else "as it is"))
+    if not series:
+        return None
+    label = f"Share that was right over the probability that was given, for bins of test examples. {_calibrated(found)}"
+    wide, narrow = (
+        charts.shares(series, name=name, label=label, across="said", up="right", inches=inches)
+        for name, inches in (("reliability-wide", charts.WIDE), ("reliability", charts.NARROW))
+    )
+    note = f"Bins of equal width; those with fewer than {BIN_AT_LEAST} examples are left out. On the line both are equal."
+    return {
+        "name": "How often right, over how sure",
+        "svg": narrow,
+        "wide": wide,
+        "legend": legend,
+        "note": note,
     }
 
 

@@ -170,7 +170,7 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     `result`: what `netwright fit --json` prints ({`run`, `test`, `epochs`, `steps`, `seconds`, `parameters`}),
     all of it optional. `test` is the dictionary of `netwright.metrics` with `loss` if there is one, or None
     for a run without scores. Also understood: `title`, `examples` (how many were tested), `interrupted`
-    (bool), `tested` (True for `netwright test`: the next step is then `predict`).
+    (bool), `calibration` and `guard` as in result.json, `tested` (True for `netwright test`: the next step is then `predict`).
     `stream`: where to write; None is standard output. The text is the same with and without colour and at
     most 80 columns wide.
     """
@@ -183,7 +183,7 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     test = result.get("test")
     if test:
         console.print()
-        console.print(_scores(test, result.get("examples")))
+        console.print(_scores(test, result.get("examples")).append(_doubt(result)), soft_wrap=True)
     if test and test.get("steps"):
         _print_forecasts(console, test)
     per_class = (test or {}).get("per_class")
@@ -256,6 +256,21 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
             text.append(f"\n  {label:<8}  {figures.loss(number)}")
     if examples is not None:
         text.append(f"\n  tested on {examples:,} examples", "dim")
+    return text
+
+
+def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
+    """Returns how far the probabilities are off, and how much of the test part the guard flags."""
+    text = _text("")
+    found, guard = result.get("calibration") or {}, result.get("guard") or {}
+    if found.get("ece_after") is not None:
+        text.append(f"\n  sureness  off by {figures.percent(found['ece_after'])}")
+        if not found.get("reason"):
+            text.append(
+                f"; {figures.percent(found['ece_before'])} before temperature {found['temperature']:.3g}"
+            )
+    if guard.get("flagged") is not None:
+        text.append(f"\n  unlike the training data: {figures.percent(guard['flagged'])} of the test part")
     return text
 
 

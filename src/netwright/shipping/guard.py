@@ -47,9 +47,13 @@ class View(nn.Module):
     centres: Tensor
     limit: Tensor
 
-    def __init__(self, *, length: int, centres: int = 1) -> None:
+    signs: Tensor
+
+    def __init__(self, *, wide: int, centres: int = 1) -> None:
         super().__init__()
-        self.length = length
+        self.wide, self.length = wide, min(wide, NUMBERS_AT_MOST)
+        length = self.length
+        self.register_buffer("signs", signs_for(wide) if wide > length else torch.ones(0), persistent=False)
         self.register_buffer("mean", torch.zeros(length))
         self.register_buffer("whiten", torch.zeros(length, length))
         self.register_buffer("centres", torch.zeros(centres, length))
@@ -57,10 +61,14 @@ class View(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Returns what the class takes to be built again, but for the numbers."""
-        return {"length": self.length, "centres": len(self.centres)}
+        return {"wide": self.wide, "centres": len(self.centres)}
 
     def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
         """Returns (N, length) float of a raw batch, the same prepared, and what the last layer got."""
+        return folded(self.wide_vectors(raw, prepared, features), self.signs, self.length)
+
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+        """Returns (N, wide) float, not yet folded."""
         raise NotImplementedError
 
     def forward(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
@@ -102,8 +110,8 @@ class FeatureView(View):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "channels_last": self.channels_last}
 
-    def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
-        return folded(pooled_features(features.float(), channels_last=self.channels_last), self.length)
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+        return pooled_features(features.float(), channels_last=self.channels_last)
 
 
 class InputView(View):
@@ -119,8 +127,8 @@ class InputView(View):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "factor": self.factor}
 
-    def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
-        return folded(smaller(prepared.float(), self.factor).flatten(1), self.length)
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+        return smaller(prepared.float(), self.factor).flatten(1)
 
 
 class StatisticsView(View):
@@ -128,8 +136,8 @@ class StatisticsView(View):
 
     kind = "statistics"
 
-    def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
-        return folded(statistics_of(prepared.float()), self.length)
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+        return statistics_of(prepared.float())
 
 
 class NumbersView(View):
@@ -139,14 +147,14 @@ class NumbersView(View):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, *, length: int, centres: int = 1) -> None:
-        super().__init__(length=length, centres=centres)
-        self.register_buffer("centre", torch.zeros(length))
-        self.register_buffer("scale", torch.ones(length))
+    def __init__(self, *, wide: int, centres: int = 1) -> None:
+        super().__init__(wide=wide, centres=centres)
+        self.register_buffer("centre", torch.zeros(wide))
+        self.register_buffer("scale", torch.ones(wide))
 
     def prime(self, raw: Tensor) -> None:
         """Takes each column's middle and spread from raw training rows."""
-        numbers = raw[:, : self.length].double()
+        numbers = raw[:, : self.wide].double()
         known = ~numbers.isnan()
         count = known.sum(0).clamp(min=1)
         middle = numbers.nan_to_num(0.0).sum(0) / count
@@ -154,8 +162,8 @@ class NumbersView(View):
         self.centre = middle.float()
         self.scale = (away.square().sum(0) / count).sqrt().clamp(min=1e-9).float()
 
-    def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
-        numbers = (raw[:, : self.length].float() - self.centre) / self.scale
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+        numbers = (raw[:, : self.wide].float() - self.centre) / self.scale
         return torch.where(numbers.isnan(), 0.0, numbers).asinh()
 
 
@@ -179,7 +187,7 @@ class TokensView(View):
         counts[PADDING] = 0
         self.surprise = -((counts + 0.5) / (counts + 0.5).sum()).log().float()
 
-    def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
+    def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
         ids = prepared.long()
         there = (ids != PADDING).float()
         count = there.sum(1).clamp(min=1)
@@ -207,21 +215,25 @@ def smaller(prepared: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(prepared, factor) if factor > 1 else prepared
 
 
-def folded(vectors: Tensor, length: int) -> Tensor:
-    """Returns (N, length) of vectors (N, D): of more, those a `length` apart are added, with signs that go with their places.
+def folded(vectors: Tensor, signs: Tensor, length: int) -> Tensor:
+    """Returns (N, length) of vectors (N, D): of more, those a `length` apart are added, each with its sign, `signs` (D,) of 1 and -1.
 
     That keeps distances in the mean, as a count sketch does (Charikar, Chen, Farach-Colton 2002), and has no matrix to be shipped.
 
-    >>> folded(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), 2).abs().tolist()
-    [[2.0, 2.0]]
+    >>> folded(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([1.0, 1.0, 1.0, -1.0]), 2).tolist()
+    [[4.0, -2.0]]
     """
     wide = vectors.shape[1]
     if wide <= length:
         return vectors
-    draw = torch.randint(0, 2, (wide,), generator=torch.Generator().manual_seed(0))
     rows = -(-wide // length)
-    signed = F.pad(vectors * (2 * draw - 1).to(vectors), (0, rows * length - wide))
-    return signed.reshape(-1, rows, length).sum(1)
+    return F.pad(vectors * signs, (0, rows * length - wide)).reshape(-1, rows, length).sum(1)
+
+
+def signs_for(wide: int) -> Tensor:
+    """Returns (wide,) float of 1 and -1, the same everywhere."""
+    draw = torch.randint(0, 2, (wide,), generator=torch.Generator().manual_seed(0))
+    return (2 * draw - 1).float()
 
 
 def statistics_of(prepared: Tensor) -> Tensor:
@@ -279,7 +291,7 @@ class Guard(nn.Module):
 
     `layer`: the name of the layer whose input is a view, None: the outputs are. `share`: of the validation examples lies above 1.
 
-    >>> view = InputView(length=1)
+    >>> view = InputView(wide=1)
     >>> view.fit(torch.tensor([[-1.0], [1.0]]), None)
     >>> batch = torch.tensor([[0.0], [3.0]])
     >>> Guard([view], layer=None, share=0.01)(batch, batch, batch).tolist()
@@ -373,27 +385,27 @@ def views_for(
     """
     found: list[View] = []
     text = isinstance(preparation, TextPreparation)
-    # The mean over a text's tokens would count the padding, which is that of the batch.
-    if features.dim() == 2 or not text:
+    # The mean over a text's tokens would count the padding, which is that of the batch; and a forecast is a plain function of its window.
+    forecast = isinstance(preparation, SeriesPreparation) and preparation.horizon is not None
+    if not forecast and (features.dim() == 2 or not text):
         channels_last = not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         wide = pooled_features(features, channels_last=channels_last).shape[1]
-        length = min(wide, NUMBERS_AT_MOST)
-        found.append(FeatureView(length=length, centres=classes, channels_last=channels_last))
+        found.append(FeatureView(wide=wide, centres=classes, channels_last=channels_last))
     if isinstance(preparation, TextPreparation):
         tokenizer = preparation.tokenizer
-        return [*found, TokensView(length=4, vocabulary=tokenizer.vocabulary, unknown=tokenizer.unknown)]
+        return [*found, TokensView(wide=4, vocabulary=tokenizer.vocabulary, unknown=tokenizer.unknown)]
     factor = 1
     if prepared.dim() == 4:
         side = max(1, math.isqrt(NUMBERS_AT_MOST // prepared.shape[1]))
         factor = max(1, -(-max(prepared.shape[2:]) // side))
         factor = min(factor, *prepared.shape[2:])
     wide = smaller(prepared[:1].float(), factor).flatten(1).shape[1]
-    found.append(InputView(length=min(wide, NUMBERS_AT_MOST), factor=factor))
+    found.append(InputView(wide=wide, factor=factor))
     if prepared.dim() == 4 or isinstance(preparation, SeriesPreparation):
         wide = statistics_of(prepared[:1].float()).shape[1]
-        found.append(StatisticsView(length=min(wide, NUMBERS_AT_MOST)))
+        found.append(StatisticsView(wide=wide))
     if isinstance(preparation, TablePreparation) and preparation.numeric:
-        found.append(NumbersView(length=preparation.numeric))
+        found.append(NumbersView(wide=preparation.numeric))
     return found
 
 
@@ -409,10 +421,21 @@ def quantile(values: Tensor, share: float) -> float:
     return float(values.sort().values[min(place, len(values)) - 1])
 
 
-def settle(guard: Guard, held: Sequence[Tensor]) -> None:
-    """Sets the limits so that `guard.share` of validation examples lies above 1: `held`, their distances (N,) in each view."""
-    limits = [max(quantile(distances, guard.share), 1e-12) for distances in held]
-    together = torch.stack([distances / limit for distances, limit in zip(held, limits, strict=True)]).amax(0)
-    overall = quantile(together, guard.share)
+def settle(guard: Guard, known: Sequence[Tensor], held: Sequence[Tensor]) -> None:
+    """Sets the limits so that `guard.share` of validation examples, and of training examples, lies above 1 at most.
+
+    `known`, `held`: the distances (N,) of training and of validation examples in each view. Both, because a validation part that is later
+    in time than the training part may vary less: what is like the training examples is not strange.
+    """
+
+    def both(known: Tensor, held: Tensor) -> float:
+        return max(quantile(known, guard.share), quantile(held, guard.share), 1e-12)
+
+    limits = [both(*pair) for pair in zip(known, held, strict=True)]
+    overall = both(*(_furthest(distances, limits) for distances in (known, held)))
     for view, limit in zip(guard.views, limits, strict=True):
         view.limit = torch.tensor(limit * overall)  # type: ignore[assignment]
+
+
+def _furthest(distances: Sequence[Tensor], limits: Sequence[float]) -> Tensor:
+    return torch.stack([one / limit for one, limit in zip(distances, limits, strict=True)]).amax(0)
