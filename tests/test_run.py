@@ -137,5 +137,6 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 def test_what_the_folder_holds(run: Any) -> None:
     names = {path.name for path in run.path.iterdir()}
     assert names == {"recipe.yaml", "metrics.jsonl", "checkpoints", "model.safetensors", "findings.json",
-                     "environment.json", "report.html", "preparation.json", "result.json", "split.npz"}  # fmt: skip
+                     "environment.json", "report.html", "preparation.json", "result.json", "split.npz",
+                     "guard.safetensors"}  # fmt: skip
     assert json.loads((run.path / "environment.json").read_text())["torch"] == torch.__version__

@@ -264,11 +264,9 @@ def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
     text = _text("")
     found, guard = result.get("calibration") or {}, result.get("guard") or {}
     if found.get("ece_after") is not None:
-        text.append(f"\n  sureness  off by {figures.percent(found['ece_after'])}")
-        if not found.get("reason"):
-            text.append(
-                f"; {figures.percent(found['ece_before'])} before temperature {found['temperature']:.3g}"
-            )
+        before = f" ({figures.percent(found['ece_before'])} before temperature {found['temperature']:.3g})"
+        error = figures.percent(found["ece_after"])
+        text.append(f"\n  calibration error {error}{'' if found.get('reason') else before}")
     if guard.get("flagged") is not None:
         text.append(f"\n  unlike the training data: {figures.percent(guard['flagged'])} of the test part")
     return text

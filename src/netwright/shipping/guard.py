@@ -314,7 +314,7 @@ class Guard(nn.Module):
         """Returns the bytes of the file that `read` takes."""
         from safetensors.torch import save
 
-        views = [{"kind": view.kind, **view.settings()} for view in self.views]  # type: ignore[operator, union-attr]
+        views = [{"kind": view.kind, **view.settings()} for view in self.views]  # type: ignore[operator]
         about = {"version": VERSION, "layer": self.layer, "share": self.share, "views": views}
         return save(dict(self.state_dict()), metadata={"guard": json.dumps(about)})
 
@@ -434,7 +434,7 @@ def settle(guard: Guard, known: Sequence[Tensor], held: Sequence[Tensor]) -> Non
     limits = [both(*pair) for pair in zip(known, held, strict=True)]
     overall = both(*(_furthest(distances, limits) for distances in (known, held)))
     for view, limit in zip(guard.views, limits, strict=True):
-        view.limit = torch.tensor(limit * overall)  # type: ignore[assignment]
+        view.limit = torch.tensor(limit * overall)
 
 
 def _furthest(distances: Sequence[Tensor], limits: Sequence[float]) -> Tensor:
