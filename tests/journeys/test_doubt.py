@@ -208,7 +208,7 @@ def test_texts_in_no_language(netwright: Any) -> None:
         "this",
     ]
     for name, own in words.items():
-        lines = [" ".join([*rng.choice(plain, 8), *rng.choice(own, 2)]) for _ in range(500)]
+        lines = [" ".join([*rng.choice(plain, rng.integers(5, 12)), *rng.choice(own, 2)]) for _ in range(500)]
         (netwright.folder / "texts").mkdir(exist_ok=True)
         (netwright.folder / "texts" / f"{name}.txt").write_text("\n".join(lines) + "\n")
     netwright("fit", "texts", "--epochs", 2, "--out", "run", "--quiet")
