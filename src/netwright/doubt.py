@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 EXAMPLES_AT_LEAST = 50
 # What a guard is fitted on, and where its limit is set: more hardly moves it (EXPERIMENTS.md), and costs passes through the network.
 TRAINING_AT_MOST, HELD_AT_MOST = 5000, 2000
+# Of larger examples fewer: so many numbers are prepared for each of the two at most, as long as there are LARGE_AT_LEAST examples.
+NUMBERS_AT_MOST, LARGE_AT_LEAST = 40_000_000, 1000
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,12 @@ def guarded(network: nn.Module, data: Data, *, share: float, learned: bool) -> G
     reason = _why_none(data, share=share, learned=learned)
     if reason is not None:
         return Guarding.without(reason)
-    with evaluation_mode(network), kept_generators():
-        return _guarded(network, data, share)
+    try:
+        with evaluation_mode(network), kept_generators():
+            return _guarded(network, data, share)
+    except (RuntimeError, ValueError, TypeError) as error:
+        # A network of anyone's may do what nobody thought of; what it has learned must not be lost for that.
+        return Guarding.without(f"it could not be fitted ({str(error).splitlines()[0]})")
 
 
 def _why_none(data: Data, *, share: float, learned: bool) -> str | None:
@@ -189,7 +196,7 @@ def _views(network: nn.Module, data: Data) -> tuple[str | None, list[View]]:
     views = [view for view in views if not isinstance(view, NumbersView) or hasattr(data.train, "inputs")]
     for view in views:
         if isinstance(view, NumbersView | TokensView):
-            view.prime(_raw(data.train, _spread_out(len(data.train), TRAINING_AT_MOST)))
+            view.prime(_raw(data.train, _some(data.train, TRAINING_AT_MOST)))
     return layer, views
 
 
@@ -200,7 +207,7 @@ def _vectors(network: nn.Module, guard: Guard, part: Any, most: int) -> tuple[li
     called = any(isinstance(view, FeatureView) for view in guard.views)
     found: list[list[Tensor]] = [[] for _ in guard.views]
     targets: list[Tensor] = []
-    for rows in _spread_out(len(part), most).split(int(part.evaluation_batch)):
+    for rows in _some(part, most).split(int(part.evaluation_batch)):
         x, y = part.prepared(rows)
         features = _features(network, layer, x.to(device)).cpu() if called else x.cpu()
         raw, x = _raw(part, rows), x.cpu()
@@ -231,6 +238,15 @@ def _raw(part: Any, rows: Tensor) -> Any:
     return None if inputs is None else inputs.index_select(0, rows.to(inputs.device)).cpu()
 
 
-def _spread_out(count: int, most: int) -> Tensor:
-    """Returns `most` of `count` places, evenly spread (all of them if there are fewer)."""
-    return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most).round().long()
+def _some(part: Any, most: int) -> Tensor:
+    """Returns the places of `most` examples at most, evenly spread, or those of whole groups where examples are read in groups."""
+    size = max(1, math.prod(part.preparation.prepared_shape))
+    most = max(LARGE_AT_LEAST, min(most, NUMBERS_AT_MOST // size))
+    count = len(part)
+    if count <= most:
+        return torch.arange(count)
+    reader = getattr(part, "reader", None)
+    pools = None if reader is None else reader.pools(part.rows, seed=0, epoch=0)
+    if pools is not None:
+        return pools.argsort(stable=True)[:most].sort().values
+    return torch.linspace(0, count - 1, most).round().long()

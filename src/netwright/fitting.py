@@ -692,6 +692,8 @@ def _write_guard(run: Run, state: TrainingState, data: Data, *, quiet: bool) -> 
             f"{time.perf_counter() - began:.1f} s (guard.share)",
             quiet,
         )
+    elif run.recipe.guard.share:
+        _say(f"no guard against input unlike the training data: {guarding.entries['reason']}", quiet)
     return guarding.entries
 
 
