@@ -47,13 +47,13 @@ class View(nn.Module):
     centres: Tensor
     limit: Tensor
 
-    signs: Tensor
+    signs: Tensor | None
 
     def __init__(self, *, wide: int, centres: int = 1) -> None:
         super().__init__()
         self.wide, self.length = wide, min(wide, NUMBERS_AT_MOST)
         length = self.length
-        self.register_buffer("signs", signs_for(wide) if wide > length else torch.ones(0), persistent=False)
+        self.register_buffer("signs", signs_for(wide) if wide > length else None)
         self.register_buffer("mean", torch.zeros(length))
         self.register_buffer("whiten", torch.zeros(length, length))
         self.register_buffer("centres", torch.zeros(centres, length))
@@ -65,7 +65,8 @@ class View(nn.Module):
 
     def vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
         """Returns (N, length) float of a raw batch, the same prepared, and what the last layer got."""
-        return folded(self.wide_vectors(raw, prepared, features), self.signs, self.length)
+        wide = self.wide_vectors(raw, prepared, features)
+        return wide if self.signs is None else folded(wide, self.signs, self.length)
 
     def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
         """Returns (N, wide) float, not yet folded."""
@@ -164,7 +165,9 @@ class NumbersView(View):
 
     def wide_vectors(self, raw: Tensor, prepared: Tensor, features: Tensor) -> Tensor:
         numbers = (raw[:, : self.wide].float() - self.centre) / self.scale
-        return torch.where(numbers.isnan(), 0.0, numbers).asinh()
+        known = torch.where(numbers.isnan(), 0.0, numbers)
+        # asinh in words that every format has.
+        return known.sign() * (known.abs() + (known * known + 1).sqrt()).log()
 
 
 class TokensView(View):
@@ -224,8 +227,6 @@ def folded(vectors: Tensor, signs: Tensor, length: int) -> Tensor:
     [[4.0, -2.0]]
     """
     wide = vectors.shape[1]
-    if wide <= length:
-        return vectors
     rows = -(-wide // length)
     return F.pad(vectors * signs, (0, rows * length - wide)).reshape(-1, rows, length).sum(1)
 
