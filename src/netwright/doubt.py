@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # With fewer validation examples a temperature is mostly chance.
 EXAMPLES_AT_LEAST = 50
+# More tell a temperature no better: with so many its standard error is about one part in a hundred.
+EXAMPLES_AT_MOST = 10_000
 # What a guard is fitted on, and where its limit is set: more hardly moves it (EXPERIMENTS.md), and costs passes through the network.
 TRAINING_AT_MOST, HELD_AT_MOST = 5000, 2000
 # Of larger examples fewer: so many numbers are prepared for each of the two at most, as long as there are LARGE_AT_LEAST examples.
@@ -62,7 +64,8 @@ class Calibration:
         """
         if held is None:
             return Calibration(reason="there are no validation examples")
-        probabilities, targets = held
+        places = _spread_out(len(held[1]), EXAMPLES_AT_MOST)
+        probabilities, targets = held[0][places], held[1][places]
         count = len(targets)
         if learned:
             return Calibration(examples=count, reason="the validation examples were trained on")
@@ -242,11 +245,13 @@ def _some(part: Any, most: int) -> Tensor:
     """Returns the places of `most` examples at most, evenly spread, or those of whole groups where examples are read in groups."""
     size = max(1, math.prod(part.preparation.prepared_shape))
     most = max(LARGE_AT_LEAST, min(most, NUMBERS_AT_MOST // size))
-    count = len(part)
-    if count <= most:
-        return torch.arange(count)
     reader = getattr(part, "reader", None)
     pools = None if reader is None else reader.pools(part.rows, seed=0, epoch=0)
-    if pools is not None:
+    if pools is not None and len(part) > most:
         return pools.argsort(stable=True)[:most].sort().values
-    return torch.linspace(0, count - 1, most).round().long()
+    return _spread_out(len(part), most)
+
+
+def _spread_out(count: int, most: int) -> Tensor:
+    """Returns `most` of `count` places, evenly spread (all of them if there are fewer)."""
+    return torch.arange(count) if count <= most else torch.linspace(0, count - 1, most).round().long()

@@ -350,3 +350,46 @@ def test_two_classes_show_how_the_one_looked_for_is_ranked() -> None:
     assert "Looked for" not in render_report(
         {"title": "t", "run": "r", "task": "classification", "test": test}
     )
+
+
+def bins(*rows: tuple[int, float, float]) -> list[dict[str, float]]:
+    return [
+        {"low": 0.0, "high": 1.0, "examples": n, "confidence": sure, "accuracy": right}
+        for n, sure, right in rows
+    ]
+
+
+def test_how_sure_a_network_was_stands_beside_how_often_it_was_right() -> None:
+    calibration = {
+        "temperature": 0.4567,
+        "examples": 600,
+        "ece_before": 0.0958,
+        "ece_after": 0.0017,
+        "before": bins((40, 0.5, 0.7), (60, 0.8, 0.95), (3, 0.3, 0.0)),
+        "after": bins((40, 0.68, 0.7), (60, 0.93, 0.95), (3, 0.3, 0.0)),
+    }
+    guard = {"share": 0.01, "flagged": 0.0125, "tested": 400}
+    report = {"title": "t", "run": "r", "task": "classification", "calibration": calibration, "guard": guard}
+    page = render_report(report)
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "off by 0.17 % on average, and were by 9.58 % before" in text and "temperature 0.457" in text
+    assert "Of 400 test examples 1.25 % are flagged" in text and 'href="#doubt"' in page
+    # Two curves, each drawn for a wide and for a narrow page; bins of few examples are left out.
+    drawn = re.findall(r'<svg[^>]*aria-label="Share that was right.*?</svg>', page, flags=re.DOTALL)
+    assert len(drawn) == 2
+    assert all(len(re.findall(r"<use[^>]*var\(--first\)", svg)) == 2 for svg in drawn)
+
+
+def test_what_was_not_calibrated_and_has_no_guard_says_why() -> None:
+    rows = bins((40, 0.5, 0.7))
+    calibration = {"temperature": 1.0, "examples": 9, "ece_before": 0.2, "ece_after": 0.2, "before": rows,
+                   "after": rows, "reason": "9 are <few>"}  # fmt: skip
+    report = {
+        "title": "t",
+        "task": "classification",
+        "calibration": calibration,
+        "guard": {"reason": "so & so"},
+    }
+    page = render_report(report)
+    assert "were not calibrated: 9 are &lt;few&gt;" in page and "as it is" in page and "so &amp; so" in page
+    assert "How sure it is" not in render_report({"title": "t", "task": "regression"})
