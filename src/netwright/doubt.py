@@ -175,15 +175,19 @@ def _guarded(network: nn.Module, data: Data, share: float) -> Guarding:
         "validation": len(held[0]),
     }
     if len(data.test):
-        tested, _ = _vectors(network, guard, data.test, HELD_AT_MOST)
-        entries |= {"tested": len(tested[0]), "flagged": flagged(guard, tested)}
+        entries |= dict(zip(("flagged", "tested"), flagged(network, guard, data.test), strict=True))
     return Guarding(guard, entries)
 
 
-def flagged(guard: Guard, vectors: list[Tensor]) -> float:
-    """Returns the share of examples that lie above the limit: their vectors (N, length) in each view."""
+def flagged(network: nn.Module, guard: Guard, part: Any) -> tuple[float, int]:
+    """Returns the share of a part's examples that a guard takes for unlike the training data, and of how many.
+
+    Those of a large part are evenly spread, HELD_AT_MOST of them.
+    """
+    with evaluation_mode(network), kept_generators():
+        vectors, _ = _vectors(network, guard, part, HELD_AT_MOST)
     over = [view.distances(some) / view.limit for view, some in zip(guard.views, vectors, strict=True)]  # type: ignore[operator]
-    return float((torch.stack(over).amax(0) > 1).float().mean())
+    return float((torch.stack(over).amax(0) > 1).float().mean()), len(vectors[0])
 
 
 def _views(network: nn.Module, data: Data) -> tuple[str | None, list[View]]:

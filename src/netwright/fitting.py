@@ -650,6 +650,8 @@ def _finish(
             answers = tempered(tested[0], calibration.temperature)
     if processes.first:
         result["guard"] = _write_guard(run, state, data, quiet=quiet)
+        if scores is not None and "flagged" in result["guard"]:
+            scores["unlike_training"] = result["guard"]["flagged"]
         _write_result(
             run,
             state,

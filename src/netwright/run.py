@@ -205,7 +205,7 @@ class Run:
         put_weights(module, weights)
 
     def test(self, data: Any = None) -> dict[str, Any]:
-        """Returns the scores on the test part: `loss`, and those of `netwright.metrics`.
+        """Returns the scores on the test part: `loss`, those of `netwright.metrics`, and `unlike_training`, the share that the guard flags.
 
         `data`: what else to test on, as `netwright.load` takes it; it is prepared as the training data was. A
         set without a test part of its own is tested on whole.
@@ -222,6 +222,10 @@ class Run:
             decision=self.decision,
             temperature=self.temperature,
         )[0]
+        if self.guard is not None:
+            from netwright.doubt import flagged
+
+            found["unlike_training"] = flagged(self.network, self.guard, part)[0]
         if not getattr(part, "horizon", None):
             return found
         from netwright.forecasting import with_plain_forecasts

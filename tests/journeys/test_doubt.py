@@ -90,6 +90,21 @@ def test_probabilities_are_the_softmax_over_the_temperature_of_the_result(
     assert scores == result["test"]
 
 
+def test_other_data_is_tested_for_what_is_unlike(netwright: Any, digits: Path) -> None:
+    images, targets = nw.load("digits").train.inputs[:200, 0], nw.load("digits").train.targets[:200]
+    for name, changed in (("same", images), ("inverted", 16 - images)):
+        np.savez(netwright.folder / f"{name}.npz", x=changed.numpy(), y=targets.numpy())
+    same, inverted = (
+        netwright("test", "run", "--data", f"{name}.npz", "--json").json["test"]["unlike_training"]
+        for name in ("same", "inverted")
+    )
+    assert same <= 0.02 and inverted == 1
+    assert (
+        "unlike the training data: 100.00 % of what was tested"
+        in netwright("test", "run", "--data", "inverted.npz").stdout
+    )
+
+
 def test_the_report_shows_both(digits: Path) -> None:
     page = (digits / "report.html").read_text()
     assert "How sure it is" in page and "before they were calibrated by the temperature" in page

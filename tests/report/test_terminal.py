@@ -325,15 +325,14 @@ def test_a_step_costs_less_than_a_microsecond(quiet: bool) -> None:
 
 def test_the_summary_tells_how_far_probabilities_are_off_and_what_is_flagged() -> None:
     result = {
-        "test": {"loss": 0.1, "accuracy": 0.9},
+        "test": {"loss": 0.1, "accuracy": 0.9, "unlike_training": 0.0125},
         "calibration": {"temperature": 0.4567, "ece_before": 0.0958, "ece_after": 0.0017},
-        "guard": {"flagged": 0.0125},
     }
     shown = io.StringIO()
     summary(result, stream=shown)
     assert "  calibration error 0.17 % (9.58 % before temperature 0.457)\n" in shown.getvalue()
-    assert "  unlike the training data: 1.25 % of the test part\n" in shown.getvalue()
+    assert "  unlike the training data: 1.25 % of what was tested\n" in shown.getvalue()
     assert max(map(len, shown.getvalue().splitlines())) <= 80
     shown = io.StringIO()
-    summary({**result, "calibration": {**result["calibration"], "reason": "few"}, "guard": {"reason": "few"}}, stream=shown)  # fmt: skip
+    summary({**result, "calibration": {**result["calibration"], "reason": "few"}, "test": {"accuracy": 0.9}}, stream=shown)  # fmt: skip
     assert "  calibration error 0.17 %\n" in shown.getvalue() and "unlike" not in shown.getvalue()

@@ -170,7 +170,7 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     `result`: what `netwright fit --json` prints ({`run`, `test`, `epochs`, `steps`, `seconds`, `parameters`}),
     all of it optional. `test` is the dictionary of `netwright.metrics` with `loss` if there is one, or None
     for a run without scores. Also understood: `title`, `examples` (how many were tested), `interrupted`
-    (bool), `calibration` and `guard` as in result.json, `tested` (True for `netwright test`: the next step is then `predict`).
+    (bool), `calibration` as in result.json, `tested` (True for `netwright test`: the next step is then `predict`).
     `stream`: where to write; None is standard output. The text is the same with and without colour and at
     most 80 columns wide.
     """
@@ -262,13 +262,13 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
 def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
     """Returns how far the probabilities are off, and how much of the test part the guard flags."""
     text = _text("")
-    found, guard = result.get("calibration") or {}, result.get("guard") or {}
+    found, flagged = result.get("calibration") or {}, (result.get("test") or {}).get("unlike_training")
     if found.get("ece_after") is not None:
         before = f" ({figures.percent(found['ece_before'])} before temperature {found['temperature']:.3g})"
         error = figures.percent(found["ece_after"])
         text.append(f"\n  calibration error {error}{'' if found.get('reason') else before}")
-    if guard.get("flagged") is not None:
-        text.append(f"\n  unlike the training data: {figures.percent(guard['flagged'])} of the test part")
+    if flagged is not None:
+        text.append(f"\n  unlike the training data: {figures.percent(flagged)} of what was tested")
     return text
 
 
