@@ -99,7 +99,13 @@ def test_predicts_the_rows_behind_the_last(netwright: Any, load: Path) -> None:
     netwright("predict", "run", "load.csv", "--out", "ahead.csv")
     with (netwright.folder / "ahead.csv").open() as file:
         table = list(csv.reader(file))
-    assert table[0] == ["input", "time", "load", "degrees"] and len(table) == 7
+    assert table[0] == ["input", "time", "load", "degrees", "unlike_training"] and len(table) == 7
+    assert {row[-1] for row in table[1:]} == {"false"} and record["unlike_training"] is False
+    jumped = [
+        {**row, "load": str(float(row["load"]) + 2000 * (place > 15))} for place, row in enumerate(given)
+    ]
+    (strange,) = netwright("predict", "run", "-", "--json", stdin=json.dumps(jumped)).json
+    assert strange["unlike_training"] is True
     assert float(table[6][1 + 1]) == pytest.approx(record["value"][5][0], rel=1e-6)
     refused = netwright("predict", "run", "-", stdin=json.dumps(given[-5:]), code=2)
     assert "expected at least 24 rows" in refused.stderr and "Traceback" not in refused.stderr
