@@ -140,7 +140,8 @@ def guarded(network: nn.Module, data: Data, *, share: float, learned: bool) -> G
             return _guarded(network, data, share)
     except (RuntimeError, ValueError, TypeError) as error:
         # A network of anyone's may do what nobody thought of; what it has learned must not be lost for that.
-        return Guarding.without(f"it could not be fitted ({str(error).splitlines()[0]})")
+        said = str(error).splitlines() or [type(error).__name__]
+        return Guarding.without(f"it could not be fitted ({said[0]})")
 
 
 def _why_none(data: Data, *, share: float, learned: bool) -> str | None:
