@@ -7,6 +7,7 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── RecipeError           a recipe entry that cannot be
 ├── RunFolderError        a folder that is not a run, or cannot be written
 ├── CheckpointError       a checkpoint that is damaged or belongs to another network
+├── ServingError          a server that cannot be: a port in use, a package that is missing
 ├── TrainingFailed        a run that began and could not go on (exit code 1)
 └── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
 """
@@ -50,6 +51,10 @@ class RunFolderError(NetwrightError):
 
 class CheckpointError(NetwrightError):
     """A checkpoint that is damaged or belongs to another network."""
+
+
+class ServingError(NetwrightError):
+    """A server that cannot be."""
 
 
 class TrainingFailed(NetwrightError):

@@ -1,0 +1,109 @@
+"""`netwright serve RUN|ARTEFACT`: a network behind HTTP, with a page to try it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netwright.cli.arguments import say, whole
+
+if TYPE_CHECKING:
+    from netwright.shipping import Answering
+
+
+def register(app: typer.Typer) -> None:
+    app.command("serve")(serve)
+
+
+def serve(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="RUN|ARTEFACT", help="A run's folder, or what export wrote.", show_default=False),
+    ],
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; 0.0.0.0 is every one that this machine has.")
+    ] = "127.0.0.1",
+    port: Annotated[str, typer.Option(metavar="N", help="0: any that is free.")] = "8000",
+    max_bytes: Annotated[
+        str, typer.Option(metavar="N", help="The largest body of a request.")
+    ] = str(8 << 20),
+    batch: Annotated[
+        str, typer.Option(metavar="N", help="Inputs that go through the network at once; 1: one by one.")
+    ] = "64",
+    wait: Annotated[
+        str, typer.Option(metavar="MS", help="Milliseconds that a batch waits for more inputs.")
+    ] = "3",
+) -> None:
+    """Answer over HTTP: POST /predict, a page to try at /, what can be asked at /docs.
+
+    The address is the first line on standard output. For example: curl -H 'Content-Type: image/png' --data-binary @photo.png
+    http://127.0.0.1:8000/predict
+    """
+    from netwright.errors import RecipeError
+
+    number = whole("--port", port, least=0)
+    if number is None or number > 65535:
+        raise RecipeError(f"--port is a whole number from 0 to 65535, not {port!r}")
+    asked = {
+        "body_bytes": whole("--max-bytes", max_bytes, least=1),
+        "batch": whole("--batch", batch, least=1),
+        "wait_seconds": (whole("--wait", wait, least=0) or 0) / 1000,
+    }
+    _check_packages()
+
+    from netwright.shipping.server.limits import Limits
+    from netwright.shipping.server.listening import address_of, bound_socket
+    from netwright.shipping.server.listening import serve as listen
+
+    limits = Limits(**asked)  # type: ignore[arg-type]
+    with bound_socket(host, number) as bound:
+        answering = opened(source)
+
+        def tell() -> None:
+            print(address_of(bound), flush=True)
+            say(f"{answering.card.title}: a page to try it at the address, /docs says what can be asked; Ctrl-C ends it.")
+            if not _is_loopback(bound.getsockname()[0]):
+                say("Whoever reaches this machine can ask it: there is no password and no encryption.")
+
+        listen(answering, bound, limits, on_ready=tell)
+
+
+def opened(source: str) -> Answering:
+    """Returns what answers for a run's folder or an artefact; raises the error that tells why there is none."""
+    from netwright.errors import RunFolderError
+    from netwright.run import RECIPE, Run
+
+    path = Path(source)
+    if not (path / RECIPE).is_file() and path.exists():
+        from netwright.shipping.artefacts import open_artefact
+
+        artefact: Answering = open_artefact(path)
+        return artefact
+    run = Run(path)
+    if not run.finished:
+        raise RunFolderError(
+            f"{path} is not finished, so that it was never tested.\nGo on with: netwright resume {path}"
+        )
+    return run.answering
+
+
+def _check_packages() -> None:
+    from netwright.errors import ServingError
+
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ServingError(
+            f"serving needs {error.name}, which is not installed: pip install 'netwright[serve]'"
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

@@ -1,0 +1,95 @@
+"""A server that listens: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from netwright.errors import ServingError
+from netwright.shipping.answers import Answering
+from netwright.shipping.server.app import create_app
+from netwright.shipping.server.limits import Limits
+from netwright.shipping.server.protocol import protocol_of
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Returns a socket at this address, which does not listen yet; port 0 becomes any that is free.
+
+    Raises ServingError: the port is in use, not allowed, or the host is not this machine's.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError, OverflowError) as error:
+        raise ServingError(f"--host {host}: no address of this machine ({error})") from None
+    found = socket.socket(family, kind)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(2048)
+    except OSError as error:
+        found.close()
+        raise ServingError(_explained(error, host, port)) from None
+    return found
+
+
+def _explained(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use by another program.\nGive another one, or --port 0 for any that is free."
+    if error.errno == errno.EACCES:
+        return f"port {port} is not for everyone: ports below 1024 need rights that this program does not have.\nGive a higher one."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host}: no address of this machine. 127.0.0.1 is this machine alone, 0.0.0.0 every address it has."
+    return f"{host}, port {port}: {error.strerror}"
+
+
+def address_of(bound: socket.socket) -> str:
+    """Returns the URL of what listens at a socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if bound.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def serve(
+    answering: Answering, bound: socket.socket, limits: Limits, *, on_ready: Callable[[], Any] = lambda: None
+) -> None:
+    """Answers until SIGTERM or Ctrl-C, then finishes what is in flight and obeys the signal as the caller's handlers do.
+
+    `on_ready` is called when the network is warmed up and the socket accepted from. The caller's handlers are called at the end.
+    """
+    app = create_app(answering, limits)
+    config = uvicorn.Config(
+        app,
+        http=protocol_of(limits),
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=limits.keep_alive_seconds,
+        timeout_graceful_shutdown=limits.closing_seconds,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
+    _Server(config, app.state.predicting, on_ready).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, predicting: Any, on_ready: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._predicting, self._on_ready = predicting, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._predicting.closing = True
+        super().handle_exit(sig, frame)
+
