@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,15 +21,17 @@ def register(app: typer.Typer) -> None:
 def serve(
     source: Annotated[
         str,
-        typer.Argument(metavar="RUN|ARTEFACT", help="A run's folder, or what export wrote.", show_default=False),
+        typer.Argument(
+            metavar="RUN|ARTEFACT", help="A run's folder, or what export wrote.", show_default=False
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="The address to listen at; 0.0.0.0 is every one that this machine has.")
     ] = "127.0.0.1",
     port: Annotated[str, typer.Option(metavar="N", help="0: any that is free.")] = "8000",
-    max_bytes: Annotated[
-        str, typer.Option(metavar="N", help="The largest body of a request.")
-    ] = str(8 << 20),
+    max_bytes: Annotated[str, typer.Option(metavar="N", help="The largest body of a request.")] = str(
+        8 << 20
+    ),
     batch: Annotated[
         str, typer.Option(metavar="N", help="Inputs that go through the network at once; 1: one by one.")
     ] = "64",
@@ -57,13 +60,17 @@ def serve(
     from netwright.shipping.server.listening import address_of, bound_socket
     from netwright.shipping.server.listening import serve as listen
 
+    # One text after the other: the library's threads would take the two that serve turns with the network's.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     limits = Limits(**asked)  # type: ignore[arg-type]
     with bound_socket(host, number) as bound:
         answering = opened(source)
 
         def tell() -> None:
             print(address_of(bound), flush=True)
-            say(f"{answering.card.title}: a page to try it at the address, /docs says what can be asked; Ctrl-C ends it.")
+            say(
+                f"{answering.card.title}: a page to try it at the address, /docs says what can be asked; Ctrl-C ends it."
+            )
             if not _is_loopback(bound.getsockname()[0]):
                 say("Whoever reaches this machine can ask it: there is no password and no encryption.")
 
@@ -77,7 +84,7 @@ def opened(source: str) -> Answering:
 
     path = Path(source)
     if not (path / RECIPE).is_file() and path.exists():
-        from netwright.shipping.artefacts import open_artefact
+        from netwright.shipping.artefacts import open_artefact  # type: ignore[import-not-found,unused-ignore]
 
         artefact: Answering = open_artefact(path)
         return artefact

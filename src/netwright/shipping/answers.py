@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -41,30 +41,35 @@ class Answering:
     def together(self, chunk: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yields the records of examples that go through the network in one batch."""
         answers, *strangeness = self.forward(self.preparation.together([example for _, example in chunk]))
-        for place, (name, example) in enumerate(chunk):
+        # For all examples at once: for each by itself it takes longer than a small network.
+        strange = self._strange(strangeness, len(chunk))
+        for (name, example), answer, flag in zip(chunk, self._answers(answers), strange, strict=True):
             remarks = self.preparation.remarks(example)
             yield {
                 "input": name,
-                **self._answer(answers[place : place + 1]),
-                "unlike_training": self._strange(strangeness, place),
+                **answer,
+                "unlike_training": flag,
                 **self.preparation.details(example),
                 **({"remarks": remarks} if remarks else {}),
             }
 
-    def _strange(self, strangeness: list[Tensor], place: int) -> bool | None:
+    def _strange(self, strangeness: list[Tensor], count: int) -> Sequence[bool | None]:
         limit = self.card.strange_above
-        return None if limit is None or not strangeness else bool(strangeness[0][place] > limit)
+        return [None] * count if limit is None or not strangeness else (strangeness[0] > limit).tolist()
 
-    def _answer(self, answer: Tensor) -> dict[str, Any]:
-        """Returns label and probabilities, or the value, of one answer (1, ...)."""
-        if self.card.classes is None:
-            if answer.dim() == 3:  # a forecast: rows, and columns if there are several
-                return {
-                    "label": None,
-                    "value": (answer[0, :, 0] if answer.shape[2] == 1 else answer[0]).tolist(),
-                }
-            values = answer.reshape(-1).tolist()
-            return {"label": None, "value": values[0] if len(values) == 1 else values}
-        probabilities = {name: float(share) for name, share in zip(self.card.classes, answer[0], strict=True)}
-        taken = decide(answer.cpu().numpy(), self.card.rule)
-        return {"label": self.card.classes[int(taken[0])], "probabilities": probabilities}
+    def _answers(self, answers: Tensor) -> Iterator[dict[str, Any]]:
+        """Yields label and probabilities, or the value, of each of the answers (N, ...)."""
+        classes = self.card.classes
+        if classes is None:
+            yield from ({"label": None, "value": self._value(answer)} for answer in answers)
+            return
+        taken = decide(answers.cpu().numpy(), self.card.rule)
+        for place, shares in zip(taken.tolist(), answers.tolist(), strict=True):
+            yield {"label": classes[place], "probabilities": dict(zip(classes, shares, strict=True))}
+
+    def _value(self, answer: Tensor) -> Any:
+        """Returns the value of one answer (...) in JSON's types."""
+        if answer.dim() == 2:  # a forecast: rows, and columns if there are several
+            return (answer[:, 0] if answer.shape[1] == 1 else answer).tolist()
+        values = answer.reshape(-1).tolist()
+        return values[0] if len(values) == 1 else values

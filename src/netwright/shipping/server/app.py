@@ -22,6 +22,7 @@ from netwright.shipping.server.predicting import Predicting
 
 logger = logging.getLogger("netwright.serve")
 PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/card", "/docs", "/openapi.json")
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -29,14 +30,51 @@ HEADERS = [
 ]
 
 
-def create_app(answering: Answering, limits: Limits | None = None) -> FastAPI:
-    """Returns the ASGI application that answers for one network; its `state.predicting` is warmed up when it starts.
+class Application:
+    """The ASGI application that answers for one network: FastAPI, and before it the way of POST /predict, which is the hot one.
 
-    Raises DataError for a network that has nothing to answer.
+    It counts requests, adds the headers that all answers have, and turns a fault of ours into a plain 500.
     """
-    limits = limits or Limits()
-    predicting = Predicting(answering, limits)
-    facts = facts_of(answering.card, predicting.intake, limits)
+
+    def __init__(self, answering: Answering, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self.predicting = Predicting(answering, limits)
+        self.fastapi = _routes(self.predicting, facts_of(answering.card, self.predicting.intake, limits))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.fastapi(scope, receive, send)
+            return
+        status = 0
+
+        async def counted(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        try:
+            # FastAPI's own way there takes as long as all the rest of a small request.
+            if scope["path"] == "/predict" and scope["method"] == "POST":
+                response = await predict(self.predicting, Request(scope, receive))
+                await response(scope, receive, counted)
+            else:
+                await self.fastapi(scope, receive, counted)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if status:
+                raise
+            fault = JSONResponse({"detail": "a fault in the server, which it has logged"}, 500)
+            await fault(scope, receive, counted)
+        finally:
+            path = scope["path"] if scope["path"] in PATHS else "other"
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.predicting.metrics.count_request(path, method, status)
+
+
+def _routes(predicting: Predicting, facts: dict[str, Any]) -> FastAPI:
+    card = predicting.answering.card
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -46,48 +84,48 @@ def create_app(answering: Answering, limits: Limits | None = None) -> FastAPI:
         await asyncio.to_thread(predicting.close)
 
     app = FastAPI(
-        title=answering.card.title,
-        version=answering.card.netwright or "0",
+        title=card.title,
+        version=card.netwright or "0",
         summary="A network trained by netwright.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.predicting = predicting
     _add_predict(app, predicting)
     _add_states(app, predicting)
     _add_pages(app, predicting, facts)
-    app.add_middleware(_Counted, predicting=predicting)
     return app
+
+
+async def predict(predicting: Predicting, request: Request) -> Response:
+    """Returns the answer to a POST /predict."""
+    begun = time.perf_counter()
+    try:
+        if predicting.closing:
+            raise Refusal(503, "the server is ending", close=True)
+        content = await predicting.answer(request)
+    except Refusal as refusal:
+        return _refused(refusal)
+    except Gone:
+        return Response(status_code=400)
+    finally:
+        predicting.metrics.observe_predict(time.perf_counter() - begun)
+    return Response(content, media_type="application/json")
 
 
 def _add_predict(app: FastAPI, predicting: Predicting) -> None:
     operation = predict_operation(predicting.answering.card, predicting.intake, predicting.limits)
 
-    async def predict(request: Request) -> Response:
-        """Answers inputs: labels with their probabilities, or values."""
-        begun = time.perf_counter()
-        try:
-            if predicting.closing:
-                raise Refusal(503, "the server is ending", close=True)
-            content = await predicting.answer(request)
-        except Refusal as refusal:
-            return _refused(refusal)
-        except Gone:
-            return Response(status_code=400)
-        finally:
-            predicting.metrics.observe_predict(time.perf_counter() - begun)
-        return Response(content, media_type="application/json")
-
-    app.add_api_route(
+    @app.post(
         "/predict",
-        predict,
-        methods=["POST"],
         response_class=Response,
         openapi_extra=operation,
         responses={int(status): about for status, about in operation["responses"].items()},
     )
+    async def predict_inputs(request: Request) -> Response:
+        """Answers inputs: labels with their probabilities, or values."""
+        return await predict(predicting, request)
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -103,7 +141,9 @@ def _encodable(text: str) -> str:
 
 
 def _add_states(app: FastAPI, predicting: Predicting) -> None:
-    refused = {503: {"content": {"application/json": {"schema": refusal_schema()}}}}
+    refused: dict[int | str, dict[str, Any]] = {
+        503: {"content": {"application/json": {"schema": refusal_schema()}}}
+    }
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -119,7 +159,9 @@ def _add_states(app: FastAPI, predicting: Predicting) -> None:
         return _refused(Refusal(503, why))
 
     @app.get(
-        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
         """Counts for Prometheus."""
@@ -144,38 +186,3 @@ def _add_pages(app: FastAPI, predicting: Predicting, facts: dict[str, Any]) -> N
         """What can be asked, as a page."""
         text = docs_page(facts, app.openapi(), predicting.media_in_words())
         return HTMLResponse(text, headers={"content-security-policy": content_security_policy(text)})
-
-
-class _Counted:
-    """Counts requests, adds the headers that all answers have, and turns a fault of ours into a plain 500."""
-
-    def __init__(self, app: Any, predicting: Predicting) -> None:
-        self.app, self.predicting = app, predicting
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        status = 0
-
-        async def counted(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, counted)
-        except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            if status:
-                raise
-            await JSONResponse({"detail": "a fault in the server, which it has logged"}, 500)(scope, receive, counted)
-        finally:
-            path = scope["path"] if scope["path"] in PATHS else "other"
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self.predicting.metrics.count_request(path, method, status)
-
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")

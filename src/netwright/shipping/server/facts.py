@@ -18,7 +18,11 @@ def facts_of(card: Card, intake: Intake, limits: Limits) -> Facts:
         "title": card.title,
         "task": card.task,
         "classes": None if card.classes is None else list(card.classes),
-        "input": {"kind": card.preparation["kind"], "shape": list(intake.shape), "expected": intake.expected()},
+        "input": {
+            "kind": card.preparation["kind"],
+            "shape": list(intake.shape),
+            "expected": intake.expected(),
+        },
         "output": _output(card, preparation),
         "flags_unlike_training": card.strange_above is not None,
         "test": _scores(card.test),
@@ -79,7 +83,10 @@ def predict_operation(card: Card, intake: Intake, limits: Limits) -> Facts:
         files = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
         form = {"type": "object", "required": ["files"], "properties": {"files": files}}
         content["multipart/form-data"] = {"schema": form}
-    answer = {"description": "One record for each input.", "content": {"application/json": {"schema": _answer(card)}}}
+    answer = {
+        "description": "One record for each input.",
+        "content": {"application/json": {"schema": _answer(card)}},
+    }
     return {
         "requestBody": {"required": True, "content": content},
         "responses": {"200": answer, **{status: _refused(about) for status, about in REFUSALS.items()}},

@@ -227,9 +227,13 @@ class Sounds(Intake):
         resampled = frames * self.preparation.rate / rate
         if max(frames * channels, resampled) > self.limits.samples:
             length = (
-                "of a length that its header does not tell" if frames > 2**60 else f"of {frames / rate:,.0f} s"
+                "of a length that its header does not tell"
+                if frames > 2**60
+                else f"of {frames / rate:,.0f} s"
             )
-            raise too_large(f"{where}: a recording {length}: expected at most {self.limits.samples:,} samples")
+            raise too_large(
+                f"{where}: a recording {length}: expected at most {self.limits.samples:,} samples"
+            )
 
     def specimen(self) -> Any:
         return torch.zeros(self.shape)
@@ -381,9 +385,7 @@ def intake_of(preparation: Preparation, limits: Limits) -> Intake:
 
         check_soundfile("serve")
     if preparation.kind not in INTAKES:
-        raise DataError(
-            f"serve: expected inputs of the kind {', '.join(INTAKES)}, came {preparation.kind!r}"
-        )
+        raise DataError(f"serve: expected inputs of the kind {', '.join(INTAKES)}, came {preparation.kind!r}")
     return INTAKES[preparation.kind](preparation, limits)
 
 
@@ -397,7 +399,9 @@ def told(where: str) -> Iterator[None]:
     except DataError as error:
         raise unreadable(one_sentence(error)) from None
     except MemoryError:
-        raise Refusal(503, "there is not enough memory for this at the moment: try again in a second") from None
+        raise Refusal(
+            503, "there is not enough memory for this at the moment: try again in a second"
+        ) from None
     except Exception as error:
         logger.exception("%s could not be read", where)
         raise unreadable(f"{where}: cannot be read ({type(error).__name__})") from None
@@ -483,7 +487,9 @@ def _middle(preparation: Any, at: int) -> float:
 def _cell(kind: str) -> Schema:
     if kind == "number":
         return {"type": ["number", "null"]}
-    return {"type": ["string", "null"]} if kind == "date" else {"type": ["number", "string", "boolean", "null"]}
+    return (
+        {"type": ["string", "null"]} if kind == "date" else {"type": ["number", "string", "boolean", "null"]}
+    )
 
 
 def _any_shape(shapes: set[tuple[int, ...]], leaf: Schema) -> Schema:

@@ -71,7 +71,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> Any:
-    raise Refusal(400, f"the body is not JSON: {name} is no number of JSON (null is a gap, where gaps may be)")
+    raise Refusal(
+        400, f"the body is not JSON: {name} is no number of JSON (null is a gap, where gaps may be)"
+    )
 
 
 def _float(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -12,7 +13,7 @@ import uvicorn
 
 from netwright.errors import ServingError
 from netwright.shipping.answers import Answering
-from netwright.shipping.server.app import create_app
+from netwright.shipping.server.app import Application
 from netwright.shipping.server.limits import Limits
 from netwright.shipping.server.protocol import protocol_of
 
@@ -23,10 +24,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
     Raises ServingError: the port is in use, not allowed, or the host is not this machine's.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except (socket.gaierror, UnicodeError, OverflowError) as error:
         raise ServingError(f"--host {host}: no address of this machine ({error})") from None
-    found = socket.socket(family, kind)
+    # With the protocol named: asyncio sends without Nagle's delay (40 ms an answer) only where it sees that it is TCP.
+    found = socket.socket(family, kind, protocol)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
@@ -56,11 +60,20 @@ def address_of(bound: socket.socket) -> str:
 def serve(
     answering: Answering, bound: socket.socket, limits: Limits, *, on_ready: Callable[[], Any] = lambda: None
 ) -> None:
-    """Answers until SIGTERM or Ctrl-C, then finishes what is in flight and obeys the signal as the caller's handlers do.
+    """Answers until SIGTERM or Ctrl-C, then finishes what is in flight and calls the caller's handler of the signal.
 
-    `on_ready` is called when the network is warmed up and the socket accepted from. The caller's handlers are called at the end.
+    `on_ready` is called when the network is warmed up and clients are accepted at the socket.
     """
-    app = create_app(answering, limits)
+    # The network's thread and the event loop take turns: at Python's 5 ms one waits for the other longer than both compute.
+    sys.setswitchinterval(0.0005)
+    server_of(answering, limits, on_ready=on_ready).run(sockets=[bound])
+
+
+def server_of(
+    answering: Answering, limits: Limits, *, on_ready: Callable[[], Any] = lambda: None
+) -> uvicorn.Server:
+    """Returns the server that `serve` runs; `should_exit` ends it."""
+    app = Application(answering, limits)
     config = uvicorn.Config(
         app,
         http=protocol_of(limits),
@@ -76,7 +89,7 @@ def serve(
         timeout_graceful_shutdown=limits.closing_seconds,
         h11_max_incomplete_event_size=32 * 1024,
     )
-    _Server(config, app.state.predicting, on_ready).run(sockets=[bound])
+    return _Server(config, app.predicting, on_ready)
 
 
 class _Server(uvicorn.Server):
@@ -92,4 +105,3 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._predicting.closing = True
         super().handle_exit(sig, frame)
-

@@ -52,7 +52,7 @@ function show(record) {
     say(`${record.label}`, false);
     bars(record.probabilities, record.label);
   } else if (record.columns) {
-    say("", false);
+    say(`The next ${record.value.length} rows`, false);
     forecast(record);
   } else {
     say([record.value].flat().map(number).join(", "), false);
@@ -108,7 +108,7 @@ function forecast(record) {
     line.append(element("td", "", times[place]), ...row.map(value => element("td", "number", number(value))));
     return line;
   }));
-  $("forecast").replaceChildren(curve, table);
+  $("forecast").replaceChildren(element("p", "note", record.columns[0]), curve, table);
 }
 
 // Files: chosen, or dropped.
@@ -341,7 +341,15 @@ function startRow() {
 
 function startSeries() {
   const rows = $("rows");
-  const send = () => ask(new Blob([rows.value]), "text/csv");
+  // Under the names of the columns alone it is rows of numbers; with a time or a group it is a table.
+  const send = () => {
+    const [head, ...lines] = rows.value.trim().split(/\r?\n/).map(line => line.split(",").map(cell => cell.trim()));
+    if (head.join() !== SETTINGS.columns.join()) { ask(rows.value, "text/csv"); return; }
+    const values = lines.map(line => line.map(cell => cell === "" ? null : Number(cell)));
+    const wrong = values.findIndex(row => row.some(Number.isNaN));
+    if (wrong >= 0) { refuse(`no number in row ${wrong + 1}: ${lines[wrong].join(",")}`); return; }
+    askJson(values);
+  };
   rows.addEventListener("input", later(send, 250));
   send();
 }

@@ -36,9 +36,7 @@ def page(card: Card, intake: Intake, facts: dict[str, Any]) -> str:
         tested=_tested(facts["test"]),
         css=_text("page.css"),
         # In a script "</" would end it, whatever stands around it.
-        script=Markup(
-            f"const SETTINGS = {_for_script(settings)};\n{_text('page.js')}"
-        ),
+        script=Markup(f"const SETTINGS = {_for_script(settings)};\n{_text('page.js')}"),
     )
 
 
@@ -73,10 +71,12 @@ def _hash(script: str) -> str:
 
 def _settings(card: Card, intake: Intake) -> dict[str, Any]:
     """Returns what the page's script needs to know."""
-    settings: dict[str, Any] = {"kind": _kind(intake), "classes": None if card.classes is None else list(card.classes)}
-    if settings["kind"] == "draw":
-        settings |= _drawing(card, intake)
+    settings: dict[str, Any] = {
+        "kind": _kind(intake),
+        "classes": None if card.classes is None else list(card.classes),
+    }
     if isinstance(intake, Images):
+        settings |= _drawing(card, intake)
         settings |= {"files": intake.from_files, "height": intake.shape[1], "width": intake.shape[2]}
     if isinstance(intake, Sounds):
         settings["seconds"] = intake.preparation.seconds
@@ -159,7 +159,10 @@ def _for_script(value: Any) -> str:
 
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template(f"{name}.html.jinja")

@@ -117,7 +117,9 @@ class Predicting:
         value = read_json(body, self.limits)
         inputs = value.get("inputs") if isinstance(value, dict) else None
         if not isinstance(inputs, list) or len(value) > 1:
-            raise unreadable('expected {"inputs": [...]}, a list with an entry for each input, and nothing else')
+            raise unreadable(
+                'expected {"inputs": [...]}, a list with an entry for each input, and nothing else'
+            )
         if not inputs:
             raise unreadable("inputs: expected at least one, came none")
         if len(inputs) > self.limits.inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -18,6 +18,32 @@ def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
     return type("LimitedProtocol", (_Limited,), {"limits": limits})
 
 
+class _Together:
+    """A transport that sends what is written in one turn of the event loop by one call of the system: an answer's head and body."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._loop.call_soon(self._flush)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._written:
+            data, self._written = b"".join(self._written), []
+            if not self._transport.is_closing():
+                self._transport.write(data)
+
+
 class _Limited(H11Protocol):
     limits: Limits
     _head_timer: asyncio.TimerHandle | None = None
@@ -25,7 +51,7 @@ class _Limited(H11Protocol):
     _since = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Together(transport, self.loop)))
         self._since = self.loop.time()
         self._watch()
         if len(self.connections) >= self.limits.connections:
