@@ -8,6 +8,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,9 @@ from netwright.shipping.server.limits import Limits, Refusal, one_sentence, too_
 
 logger = logging.getLogger("netwright.serve")
 Schema = dict[str, Any]
-NUMBER, TEXT, GAP = {"type": "number"}, {"type": "string"}, {"type": "null"}
+# Of float32.
+LARGEST = 3.4028234e38
+NUMBER = {"type": "number"}
 
 
 class Intake:
@@ -280,15 +283,21 @@ class Rows(Tabular):
             self._check_numbers(value, where)
         elif len(value) == len(self.preparation.inputs):
             self._check_numbers(dict(zip(self.preparation.inputs, value)), where)
-        return [_no_infinite(self.preparation.read(value, where=where), where)]
+        return [self.preparation.read(value, where=where)]
 
     def _check_numbers(self, row: Mapping[str, Any], where: str) -> None:
         """Raises Refusal for words where numbers are meant: in a file they would count as gaps, in JSON there is null for these."""
         for column in self.preparation.columns:
-            cell = row.get(column.name)
-            if column.kind == "number" and not _is_number(cell, self.preparation.gaps):
+            if column.kind not in ("number", "boolean"):
+                continue
+            value = _number_in(row.get(column.name), self.preparation.gaps)
+            if value is None and column.kind == "number":
                 raise unreadable(
-                    f"{where}: expected a number in {column.name!r} (null: a gap), came {_brief(cell)}"
+                    f"{where}: expected a number in {column.name!r} (null: a gap), came {_brief(row[column.name])}"
+                )
+            if value is not None and abs(value) > LARGEST:
+                raise unreadable(
+                    f"{where}: expected a number that float32 holds in {column.name!r}, came a larger one"
                 )
 
     def specimen(self) -> Any:
@@ -438,35 +447,33 @@ def _finite(example: Tensor, where: str) -> Tensor:
     return example
 
 
-def _no_infinite(row: Tensor, where: str) -> Tensor:
-    if bool(row.isinf().any()):  # NaN is a gap
-        raise unreadable(f"{where}: expected numbers that float32 holds, came larger ones")
-    return row
-
-
-def _is_number(cell: Any, gaps: Sequence[str]) -> bool:
-    if cell is None or isinstance(cell, int | float):
-        return True
-    if not isinstance(cell, str):
-        return False
-    text = cell.strip()
-    if text in gaps or text.lower() in ("true", "false"):
-        return True
+def _number_in(cell: Any, gaps: Sequence[str]) -> float | None:
+    """Returns the number in a cell, 0 for a gap, None where something else is in it."""
+    if cell is None:
+        return 0.0
+    if isinstance(cell, str):
+        cell = cell.strip()
+        if cell in gaps or cell.lower() in ("true", "false"):
+            return 0.0
     try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+        return float(cell)
+    except (ValueError, TypeError):
+        return None
 
 
 def typical(preparation: Any, column: Any) -> Any:
-    """Returns a cell as the training part had it in a column: its median or mean, its most frequent category, no date.
+    """Returns a cell as the training part had it in a column: its median or mean, its most frequent category.
 
     Numbers come with 4 digits.
     """
     if column.kind == "category":
-        return column.categories[0] if column.categories else None
+        return column.categories[0] if column.categories else ""
     if column.kind == "date":
-        return None
+        middle = datetime.fromtimestamp(column.centre, UTC).replace(tzinfo=None)
+        shown = middle if column.timed else datetime(middle.year, middle.month, middle.day)
+        if column.format:
+            return shown.strftime(column.format)
+        return shown.isoformat(" ", "seconds") if column.timed else shown.date().isoformat()
     at = 0
     for other in preparation.columns:
         if other is column:
