@@ -120,7 +120,7 @@ def _add_predict(app: FastAPI, predicting: Predicting) -> None:
     @app.post(
         "/predict",
         response_class=Response,
-        openapi_extra=operation,
+        openapi_extra={"requestBody": operation["requestBody"]},
         responses={int(status): about for status, about in operation["responses"].items()},
     )
     async def predict_inputs(request: Request) -> Response:
