@@ -3,7 +3,8 @@
     python benchmarks/serving/load.py RUN [RUN ...] --seconds 5 --clients 1 50
 
 Each server is a process of its own, the clients are threads of another one; what they send is one example of the run's own kind.
-The plain loop calls the network with one example after the other in a process that does nothing else.
+Beside what was seen there is what
+the server's process took of the processors for an input: that changes little with what else the machine does. The plain loop calls the network with one example after the other in a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def main() -> None:
             json.dumps(clients(asked.address, asked.clients[0], asked.seconds, Path(asked.body).read_bytes()))
         )
         return
-    print("| run | how | clients | inputs a second | p50 ms | p99 ms |\n|---|---|---|---|---|---|")
+    print(
+        "| run | how | clients | inputs a second | p50 ms | p99 ms | ms of processor an input |\n|---|---|---|---|---|---|---|"
+    )
     for run in asked.runs:
         compare(run, asked)
 
@@ -39,11 +42,8 @@ def compare(run: str, asked: argparse.Namespace) -> None:
     """Prints the rows of one run."""
     name = Path(run).name
     found = _part("loop", run, "--seconds", str(asked.seconds))
-    print(
-        f"| {name} | plain loop | - | {found['rate']:,.0f} | {found['p50']:.2f} | {found['p99']:.2f} |",
-        flush=True,
-    )
-    rates: dict[tuple[str, int], list[float]] = {}
+    _print(name, "plain loop", "-", found)
+    rates: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for _ in range(asked.rounds):
         for how, options in (
             ("one by one", ["--batch", "1"]),
@@ -52,20 +52,26 @@ def compare(run: str, asked: argparse.Namespace) -> None:
             with Served(run, options) as server:
                 body = server.body()
                 for count in asked.clients:
+                    before = server.processor_seconds()
                     found = _part("clients", run, "--address", server.address, "--clients", str(count),
                                   "--seconds", str(asked.seconds), "--body", str(body))  # fmt: skip
-                    rates.setdefault((how, count), []).append(found["rate"])
-                    print(
-                        f"| {name} | {how} | {count} | {found['rate']:,.0f} | {found['p50']:.2f} | {found['p99']:.2f} |",
-                        flush=True,
-                    )
+                    found["cost"] = 1000 * (server.processor_seconds() - before) / found["answered"]
+                    rates.setdefault((how, count), []).append((found["rate"], found["cost"]))
+                    _print(name, how, count, found)
     for count in asked.clients:
-        pairs = zip(rates["dynamic batching", count], rates["one by one", count])
-        ratios = [batched / single for batched, single in pairs]
+        pairs = list(zip(rates["dynamic batching", count], rates["one by one", count]))
+        speed = [batched[0] / single[0] for batched, single in pairs]
+        cost = [single[1] / batched[1] for batched, single in pairs]
         print(
-            f"| {name} | dynamic over one by one | {count} | {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}) | | |",
+            f"| {name} | dynamic over one by one | {count} | {statistics.median(speed):.2f} times ({min(speed):.2f} to {max(speed):.2f})"
+            f" | | | {statistics.median(cost):.2f} times less ({min(cost):.2f} to {max(cost):.2f}) |",
             flush=True,
         )
+
+
+def _print(name: str, how: str, clients: int | str, found: dict[str, float]) -> None:
+    numbers = f"{found['rate']:,.0f} | {found['p50']:.2f} | {found['p99']:.2f} | {found['cost']:.2f}"
+    print(f"| {name} | {how} | {clients} | {numbers} |", flush=True)
 
 
 class Served:
@@ -85,6 +91,11 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
+
+    def processor_seconds(self) -> float:
+        """Returns what the server has taken of the processors up to now: what other programs take does not change that much."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def body(self) -> Path:
         """Writes a request's body of one input, as the server's own OpenAPI gives an example, and returns the file."""
@@ -112,12 +123,13 @@ def plain_loop(run: str, seconds: float) -> dict[str, float]:
     with torch.inference_mode():
         for _ in range(20):
             answering.forward(raw)
+        start = time.process_time()
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             begun = time.perf_counter()
             answering.forward(raw)
             times.append(time.perf_counter() - begun)
-    return _summary(times, sum(times))
+    return {**_summary(times, sum(times)), "cost": 1000 * (time.process_time() - start) / len(times)}
 
 
 def clients(address: str, count: int, seconds: float, body: bytes) -> dict[str, float]:
@@ -140,6 +152,7 @@ def clients(address: str, count: int, seconds: float, body: bytes) -> dict[str, 
         chosen.register(opened, selectors.EVENT_READ)
         _send(opened, request, begun, received)
     times: list[float] = []
+    answered = 0
     start = time.perf_counter()
     warm, end = start + min(1.0, seconds / 4), start + seconds + min(1.0, seconds / 4)
     while (now := time.perf_counter()) < end:
@@ -147,10 +160,11 @@ def clients(address: str, count: int, seconds: float, body: bytes) -> dict[str, 
             opened = key.fileobj  # type: ignore[assignment]
             received[opened] += opened.recv(1 << 20)
             if _whole(received[opened]):
+                answered += 1
                 if now > warm:
                     times.append(time.perf_counter() - begun[opened])
                 _send(opened, request, begun, received)
-    return _summary(times, seconds)
+    return {**_summary(times, seconds), "answered": answered}
 
 
 def _send(opened: Any, request: bytes, begun: dict[Any, float], received: dict[Any, bytes]) -> None:

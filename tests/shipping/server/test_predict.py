@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -269,6 +270,12 @@ def test_more_than_is_taken_is_refused(client: Callable[..., Any]) -> None:
     answer = opened.post(content=chunks(), headers={"Content-Type": JSON})
     assert answer.status_code == 413
     assert client("text").inputs("a" * 200_001).status_code == 413
+
+
+def test_a_body_that_is_packed_is_refused(client: Callable[..., Any]) -> None:
+    headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    answer = client("digits").post(content=gzip.compress(b"[" * 10_000_000), headers=headers)
+    assert (answer.status_code, "Content-Encoding gzip" in answer.text) == (415, True)
 
 
 def test_large_bodies_take_no_more_memory_than_they_may(client: Callable[..., Any]) -> None:

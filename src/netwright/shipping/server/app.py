@@ -108,7 +108,7 @@ async def predict(predicting: Predicting, request: Request) -> Response:
     except Refusal as refusal:
         return _refused(refusal)
     except Gone:
-        return Response(status_code=400)
+        return Response(status_code=499)  # as nginx counts it: nobody is there to read it
     finally:
         predicting.metrics.observe_predict(time.perf_counter() - begun)
     return Response(content, media_type="application/json")

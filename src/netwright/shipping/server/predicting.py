@@ -59,6 +59,9 @@ class Predicting:
 
     async def answer(self, request: Any) -> bytes:
         """Returns the JSON of the answer to a request; raises Refusal, or Gone where the client is."""
+        packed = request.headers.get("content-encoding", "identity")
+        if packed != "identity":
+            raise Refusal(415, f"expected a body as it is, came one with Content-Encoding {packed[:40]}", close=True)
         body, taken = await self.bodies.receive(request)
         try:
             media = request.headers.get("content-type", "")
