@@ -5,9 +5,9 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── DataError             data that cannot be read or does not mean what it should
 ├── NetworkError          a network that does not fit the data
 ├── RecipeError           a recipe entry that cannot be
+├── ServingError          a server that cannot be: a port in use, a package that is missing
 ├── RunFolderError        a folder that is not a run, or cannot be written
 ├── CheckpointError       a checkpoint that is damaged or belongs to another network
-├── ServingError          a server that cannot be: a port in use, a package that is missing
 ├── TrainingFailed        a run that began and could not go on (exit code 1)
 └── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
 """
@@ -45,16 +45,16 @@ class RecipeError(NetwrightError):
     """A recipe entry that cannot be."""
 
 
+class ServingError(NetwrightError):
+    """A server that cannot be."""
+
+
 class RunFolderError(NetwrightError):
     """A folder that is not a run, or cannot be written."""
 
 
 class CheckpointError(NetwrightError):
     """A checkpoint that is damaged or belongs to another network."""
-
-
-class ServingError(NetwrightError):
-    """A server that cannot be."""
 
 
 class TrainingFailed(NetwrightError):

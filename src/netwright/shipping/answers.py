@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -53,7 +53,7 @@ class Answering:
                 **({"remarks": remarks} if remarks else {}),
             }
 
-    def _strange(self, strangeness: list[Tensor], count: int) -> Sequence[bool | None]:
+    def _strange(self, strangeness: list[Tensor], count: int) -> list[Any]:
         limit = self.card.strange_above
         return [None] * count if limit is None or not strangeness else (strangeness[0] > limit).tolist()
 
