@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,22 @@ def test_many_clients_at_once_are_all_answered(run: Path, netwright: Any) -> Non
     assert 'netwright_requests_total{method="POST",path="/predict",status="200"} 60.0' in text
     process.send(signal.SIGTERM)
     process.end(60)
+
+
+@pytest.mark.skipif(find_spec("netwright.shipping.artefacts") is None, reason="nothing is exported yet")
+def test_an_artefact_is_served_as_its_run_is(run: Path, folder: Path, netwright: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    netwright("export", "run", "--to", "onnx", "--out", "digits.onnx")
+    rows = [[[(7 * row + pixel) % 17 for pixel in range(8)] for row in range(8)]] * 3
+    answers = []
+    for source in ("run", "digits.onnx"):
+        process, address = started(netwright, source, "--port", 0)
+        answers.append(ask(address, [rows[0]]))
+        process.send(signal.SIGTERM)
+        assert process.end(60).code == 143
+    assert answers[0][0]["probabilities"] == pytest.approx(answers[1][0]["probabilities"], abs=1e-5)
+    content = bytearray((folder / "digits.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "digits.onnx").write_bytes(content)
+    ended = netwright("serve", "digits.onnx", "--port", 0, code=2)
+    assert "digits.onnx" in ended.stderr and "Traceback" not in ended.stderr
