@@ -182,7 +182,8 @@ def _add_pages(app: FastAPI, predicting: Predicting, facts: dict[str, Any]) -> N
         return HTMLResponse(front, headers={"content-security-policy": content_security_policy(front)})
 
     @app.get("/docs", response_class=HTMLResponse)
-    async def docs() -> HTMLResponse:
+    async def docs(request: Request) -> HTMLResponse:
         """What can be asked, as a page."""
-        text = docs_page(facts, app.openapi(), predicting.media_in_words())
+        address = str(request.base_url).rstrip("/")
+        text = docs_page(facts, app.openapi(), predicting.media_in_words(), address)
         return HTMLResponse(text, headers={"content-security-policy": content_security_policy(text)})

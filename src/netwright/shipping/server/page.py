@@ -40,7 +40,7 @@ def page(card: Card, intake: Intake, facts: dict[str, Any]) -> str:
     )
 
 
-def docs_page(facts: dict[str, Any], openapi: dict[str, Any], media: str) -> str:
+def docs_page(facts: dict[str, Any], openapi: dict[str, Any], media: str, address: str) -> str:
     """Returns the page of what can be asked, without a script."""
     operation = openapi["paths"]["/predict"]["post"]
     example = operation["requestBody"]["content"]["application/json"]["example"]
@@ -49,6 +49,7 @@ def docs_page(facts: dict[str, Any], openapi: dict[str, Any], media: str) -> str
         facts=facts,
         openapi=openapi,
         media=media,
+        address=address,
         files=[name for name in operation["requestBody"]["content"] if name != "application/json"],
         example=shown if len(shown) < 600 else shown[:300] + " … " + shown[-60:],
         answers=operation["responses"],

@@ -61,7 +61,9 @@ class Predicting:
         """Returns the JSON of the answer to a request; raises Refusal, or Gone where the client is."""
         packed = request.headers.get("content-encoding", "identity")
         if packed != "identity":
-            raise Refusal(415, f"expected a body as it is, came one with Content-Encoding {packed[:40]}", close=True)
+            raise Refusal(
+                415, f"expected a body as it is, came one with Content-Encoding {packed[:40]}", close=True
+            )
         body, taken = await self.bodies.receive(request)
         try:
             media = request.headers.get("content-type", "")
