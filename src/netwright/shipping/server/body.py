@@ -22,7 +22,7 @@ class Bodies:
     async def receive(self, request: Any) -> tuple[bytes, int]:
         """Returns the body of a request and what `release` is to be given back; raises Refusal or Gone."""
         stated = request.headers.get("content-length")
-        if stated is not None and int(stated) > self.limits.body_bytes:
+        if stated is not None and stated.isdecimal() and int(stated) > self.limits.body_bytes:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.limits.body_seconds):

@@ -87,7 +87,6 @@ def server_of(
         limit_concurrency=limits.connections,
         timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=limits.closing_seconds,
-        h11_max_incomplete_event_size=32 * 1024,
     )
     return _Server(config, app.predicting, on_ready)
 

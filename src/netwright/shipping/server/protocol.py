@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from netwright.shipping.server.limits import Limits
 
@@ -44,11 +44,12 @@ class _Together:
                 self._transport.write(data)
 
 
-class _Limited(H11Protocol):
+class _Limited(HttpToolsProtocol):
     limits: Limits
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _since = 0.0
+    _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(cast(asyncio.Transport, _Together(transport, self.loop)))
@@ -60,6 +61,10 @@ class _Limited(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+        # The parser keeps what it is given until the head is whole.
+        self._head_bytes = self._head_bytes + len(data) if self._before_request else 0
+        if self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
+            self.send_400_response(f"The head is larger than {self.limits.head_bytes} bytes.")
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
