@@ -64,7 +64,7 @@ def serve(
 
     `on_ready` is called when the network is warmed up and clients are accepted at the socket.
     """
-    # The network's thread and the event loop take turns: at Python's 5 ms one waits for the other longer than both compute.
+    # The network's thread and the event loop take turns: so that neither waits for the other as long as Python's default of 5 ms.
     sys.setswitchinterval(0.0005)
     server_of(answering, limits, on_ready=on_ready).run(sockets=[bound])
 
