@@ -50,7 +50,7 @@ def compare(run: str, asked: argparse.Namespace) -> None:
             ("dynamic batching", ["--batch", str(asked.batch)]),
         ):
             with Served(run, options) as server:
-                body = server.body()
+                body = server.body(asked.input)
                 for count in asked.clients:
                     before = server.processor_seconds()
                     found = _part("clients", run, "--address", server.address, "--clients", str(count),
@@ -97,13 +97,15 @@ class Served:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def body(self) -> Path:
-        """Writes a request's body of one input, as the server's own OpenAPI gives an example, and returns the file."""
+    def body(self, given: Path | None = None) -> Path:
+        """Writes a request's body of one input, that of a JSON file or the example of the server's own OpenAPI; returns the file."""
         import urllib.request
 
         with urllib.request.urlopen(f"{self.address}/openapi.json") as answer:
             operation = json.load(answer)["paths"]["/predict"]["post"]
         example = operation["requestBody"]["content"]["application/json"]["example"]
+        if given is not None:
+            example = {"inputs": [json.loads(given.read_text(encoding="utf-8"))]}
         file = Path(f"/tmp/netwright-load-{os.getpid()}.json")
         file.write_text(json.dumps(example))
         return file
@@ -199,6 +201,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--input", type=Path, help="a JSON file with the input to send")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--part", choices=["loop", "clients"])
     parser.add_argument("--address")
