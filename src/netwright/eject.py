@@ -111,6 +111,24 @@ def script(run: Run) -> str:
     return f'{_headline(run)}\n{code}\n\n{body}\ntorch.save(weights, "weights.pt")\n'
 
 
+def plain_network(run: Run) -> str:
+    """Returns a Python file whose function `network()` makes the run's network, of PyTorch alone, for its trained weights.
+
+    Raises:
+        NetwrightError: a layer whose source or arguments cannot be printed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = run.untrained_network()
+    made = _network(run, module).replace("\n", "\n    ")
+    code = joined("import torch\nfrom torch import nn", *_network_definitions(run, module)).rstrip()
+    return dedent(f'''\
+        """The network of the run {run.path.name} as plain PyTorch (by netwright {netwright.__version__}).
+
+        Its weights lie beside it: network().load_state_dict(safetensors.torch.load_file("FILE.safetensors")).
+        """
+        ''') + f"\n{code}\n\n\ndef network():\n    return {made}\n"
+
+
 def _headline(run: Run) -> str:
     versions = run.environment
     return dedent(f'''\

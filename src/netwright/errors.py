@@ -8,6 +8,8 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── ServingError          a server that cannot be: a port in use, a package that is missing
 ├── RunFolderError        a folder that is not a run, or cannot be written
 ├── CheckpointError       a checkpoint that is damaged or belongs to another network
+├── ExportError           a network that a format cannot hold
+├── ArtefactError         an exported file that is damaged, changed or not proven
 ├── TrainingFailed        a run that began and could not go on (exit code 1)
 └── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
 """
@@ -55,6 +57,14 @@ class RunFolderError(NetwrightError):
 
 class CheckpointError(NetwrightError):
     """A checkpoint that is damaged or belongs to another network."""
+
+
+class ExportError(NetwrightError):
+    """A network that a format cannot hold, or a format that is not installed."""
+
+
+class ArtefactError(NetwrightError):
+    """An exported file that is damaged, changed since it was written, or not proven."""
 
 
 class TrainingFailed(NetwrightError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -309,20 +308,7 @@ class Run:
         Raises:
             DataError: an input that cannot be read or has another shape than the training data.
         """
-        # Where texts are the examples, only a Path is a file.
-        path: Any = os.PathLike if self.preparation.takes_text else str | os.PathLike
-        if isinstance(inputs, path):
-            inputs = [inputs]
-        if (
-            isinstance(inputs, Sequence)
-            and not isinstance(inputs, str)
-            and inputs
-            and all(isinstance(item, path) for item in inputs)
-        ):
-            raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
-        else:
-            raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
-        return list(self.answering.records(raw, batch=batch))
+        return self.answering.predict(inputs, batch=batch)
 
     @cached_property
     def answering(self) -> Answering:
@@ -376,6 +362,24 @@ class Run:
             weights_sha256=weights_sha256(self.network.state_dict()),
             netwright=self.environment["netwright"],
         )
+
+    def export(
+        self,
+        to: str,
+        *,
+        out: str | Path | None = None,
+        int8: bool = False,
+        batch: int | None = None,
+        tolerance: float | None = None,
+    ) -> dict[str, Any]:
+        """Writes the network in a format ("onnx", "pt2", ...), proves it on the test part, and returns file and certificate.
+
+        As `netwright.exporting.export`; `netwright.shipping.artefacts.open_artefact` opens the file again.
+        """
+        from netwright.exporting import export
+
+        place = None if out is None else Path(out)
+        return export(self, to, out=place, int8=int8, batch=batch, tolerance=tolerance)
 
     def write(
         self,

@@ -185,7 +185,7 @@ class PatchTransformer(nn.Module):
         self.head = nn.Linear(tokens * width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        count = len(x)
+        count = x.shape[0]
         x = torch.cat([x, x[:, -1:].expand(-1, self.stride, -1)], 1)
         if self.places is None:
             patches = x.unfold(1, self.patch, self.stride).flatten(2)

@@ -71,7 +71,7 @@ class ColumnTokens(nn.Module):
         codes = codes.long()
         tokens = [numbers.unsqueeze(2) * self.weight]
         tokens += [table(codes[:, at : at + 1]) for at, table in enumerate(self.tables)]
-        row = self.row.expand(len(x), 1, -1)
+        row = self.row.expand(x.shape[0], 1, -1)
         return torch.cat([row, torch.cat(tokens, dim=1) + self.bias], dim=1)
 
 

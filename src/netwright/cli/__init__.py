@@ -11,7 +11,7 @@ import traceback
 import typer
 
 from netwright import __version__
-from netwright.cli import eject, examine, explain, finetune, fit, inspect, predict, resume, serve, test, write
+from netwright.cli import eject, examine, explain, export, finetune, fit, inspect, predict, resume, test, write
 from netwright.errors import NetwrightError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (fit, finetune, test, predict, write, resume, eject, examine, explain, inspect, serve):
+for verb in (fit, finetune, test, predict, write, resume, eject, export, serve, examine, explain, inspect):
     verb.register(app)
 
 

@@ -1,4 +1,4 @@
-"""`netwright predict RUN FILE...`: labels and probabilities for new inputs."""
+"""`netwright predict RUN|ARTEFACT FILE...`: labels and probabilities for new inputs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict labels with their probabilities, or values, for new raw inputs."""
-    from netwright.run import Run
-
-    opened = Run(run)
+    opened = _opened(run)
     records: list[dict[str, Any]] = []
     files = [name for name in inputs if name != "-"]
     if files:
@@ -47,6 +45,17 @@ def predict(
     elif out is None:
         for record in records:
             print(in_words(record))
+
+
+def _opened(name: str) -> Any:
+    """Returns what predicts: a run, or an exported file of one."""
+    if Path(name).is_file():
+        from netwright.shipping.artefacts import open_artefact
+
+        return open_artefact(name)
+    from netwright.run import Run
+
+    return Run(name)
 
 
 def _standard_input() -> str:

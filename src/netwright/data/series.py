@@ -322,6 +322,12 @@ class SeriesSplit(Epochs):
         ]
         return self._rows(self.values, places, -self.preparation.window, 0), self._targets(places)
 
+    def raw(self, indices: Tensor | slice) -> Tensor:
+        """Returns the rows above these windows in the unit of the table, (n, window, C) float64 without gaps."""
+        places = self.places[indices if isinstance(indices, slice) else indices.to(self.device)]
+        scaled = self._rows(self.values, places, -self.preparation.window, 0).cpu()
+        return scaled.double() * self.preparation.std + self.preparation.mean
+
     def known_targets(self, indices: Tensor) -> Tensor | None:
         """Returns (N, horizon, targets) bool: which targets of these windows were there and not filled; None: all were."""
         if self.known is None:

@@ -56,6 +56,10 @@ class Split(Epochs):
             preparation=self.preparation.on(device),
         )
 
+    def raw(self, indices: Tensor | slice) -> Tensor:
+        """Returns these examples as `preparation` takes them, (n, *shape)."""
+        return self.inputs[indices]
+
     def prepared(self, indices: Tensor | slice, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns (x, y) of these examples, ready for the network, in memory of their own.
 
@@ -125,12 +129,18 @@ class DatasetSplit(Epochs):
             device=torch.device(device),
         )
 
+    def raw(self, indices: Tensor | slice) -> Tensor:
+        """Returns these examples as the dataset gives them now, (n, *shape) on the CPU."""
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]
+        return torch.stack([self.dataset[int(index)] for index in indices.tolist()])
+
     def prepared(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Returns (x, y) of these examples, read now and ready for the network."""
         if isinstance(indices, slice):
             indices = torch.arange(len(self))[indices]
         indices = torch.as_tensor(indices)
-        inputs = torch.stack([self.dataset[int(index)] for index in indices.tolist()])
+        inputs = self.raw(indices)
         return self.preparation.prepare_fresh(inputs.to(self.device)), self.targets[indices.to(self.device)]
 
     def batches(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -26,6 +27,23 @@ class Answering:
     card: Card
     preparation: Preparation
     forward: Callable[[Tensor], tuple[Tensor, ...]]
+
+    def predict(self, inputs: Any, *, batch: int = 256) -> list[dict[str, Any]]:
+        """Returns one record an example for raw inputs: files, folders, or arrays as the data set has them (as `Run.predict`)."""
+        # Where texts are the examples, only a Path is a file.
+        path: Any = os.PathLike if self.preparation.takes_text else str | os.PathLike
+        if isinstance(inputs, path):
+            inputs = [inputs]
+        if (
+            isinstance(inputs, Sequence)
+            and not isinstance(inputs, str)
+            and inputs
+            and all(isinstance(item, path) for item in inputs)
+        ):
+            raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
+        else:
+            raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
+        return list(self.records(raw, batch=batch))
 
     def records(self, raw: Iterable[tuple[str, Any]], *, batch: int = 256) -> Iterator[dict[str, Any]]:
         """Yields one record an example of (name, what `preparation.read` gave).
