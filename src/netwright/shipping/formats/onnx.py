@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -35,11 +36,11 @@ def write(work: Work, path: Path) -> list[str]:
     if size > BYTES_AT_MOST:
         raise ExportError(f"an ONNX file holds at most 2 GB; these weights take {size:,} bytes: use --to pt2")
     model = _converted(work.graph)
+    _name_sides(model, work.graph)
     notes = []
     if work.calibration is not None:
         model, how = _in_int8(model, work)
         notes.append(how)
-    _name_sides(model, work.graph)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {KEY: json.dumps(work.card.to_dict(), ensure_ascii=False)})
     path.write_bytes(model.SerializeToString())
@@ -83,10 +84,8 @@ def _converted(graph: Graph) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the exporter's remarks on packages and on what it folds from a person's screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    loggers = [logger, logging.getLogger("onnxscript"), logging.getLogger("onnx_ir"), logging.getLogger()]
-    before = [(one, one.level, one.disabled) for one in loggers]
+    loggers = [logging.getLogger("torch.onnx"), logging.getLogger("onnxscript"), logging.getLogger("onnx_ir"), logging.getLogger()]
+    before = [(one, one.level) for one in loggers]
     for one in loggers:
         one.setLevel(logging.CRITICAL)
     try:
@@ -94,9 +93,8 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for one, level, disabled in before:
+        for one, level in before:
             one.setLevel(level)
-            one.disabled = disabled
 
 
 def _lacking(error: BaseException, graph: Graph) -> str:
@@ -137,10 +135,7 @@ def _in_int8(model: Any, work: Work) -> tuple[Any, str]:
     prepared = [node.name for node in model.graph.node if not _of_network(node)]
     recurrent = any(isinstance(module, WEIGHTS_ALONE) for module in work.shipped.network.modules())
     attentive = any("scaled_dot_product" in str(node.target) for node in work.graph.program.graph.nodes)
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder, _quiet():
-        # Shapes are inferred first: without them a weight's own is not known.
         made = Path(folder) / "int8.onnx"
         if recurrent or attentive:
             kinds = ["MatMul", "Gemm", "LSTM", "Attention"]
@@ -156,6 +151,9 @@ def _in_int8(model: Any, work: Work) -> tuple[Any, str]:
                 reader,
                 op_types_to_quantize=["Conv", "MatMul", "Gemm"],
                 per_channel=True,
+                # 7 bits: sums of 8-bit products overflow 16 bits on processors without VNNI. A linear forecast on one (AMD
+                # EPYC, AVX2) was off by 0.56 standard deviations with 8, by 0.017 with 7.
+                reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=prepared,
