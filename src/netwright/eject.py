@@ -121,12 +121,15 @@ def plain_network(run: Run) -> str:
         module = run.untrained_network()
     made = _network(run, module).replace("\n", "\n    ")
     code = joined("import torch\nfrom torch import nn", *_network_definitions(run, module)).rstrip()
-    return dedent(f'''\
+    return (
+        dedent(f'''\
         """The network of the run {run.path.name} as plain PyTorch (by netwright {netwright.__version__}).
 
         Its weights lie beside it: network().load_state_dict(safetensors.torch.load_file("FILE.safetensors")).
         """
-        ''') + f"\n{code}\n\n\ndef network():\n    return {made}\n"
+        ''')
+        + f"\n{code}\n\n\ndef network():\n    return {made}\n"
+    )
 
 
 def _headline(run: Run) -> str:

@@ -86,8 +86,14 @@ def _check_possible(run: Run, to: str, *, int8: bool) -> None:
             f"{run.path} is a language model, which answers token by token: the formats here hold one answer for one example.\n"
             f"Write with it: netwright write {run.path}"
         )
+    if to == "tensorflow":
+        from netwright.shipping.formats.tensorflow import HOW
+
+        raise ExportError(HOW)
     if int8 and to != "onnx":
-        raise ExportError(f"--int8 goes with --to onnx, whose runtime computes in int8; {to} is written in float32")
+        raise ExportError(
+            f"--int8 goes with --to onnx, whose runtime computes in int8; {to} is written in float32"
+        )
 
 
 def _place(run: Run, chosen: Format, out: Path | None, *, int8: bool) -> Path:
@@ -97,7 +103,9 @@ def _place(run: Run, chosen: Format, out: Path | None, *, int8: bool) -> Path:
         path.parent.mkdir(exist_ok=True)
         return path
     if out.is_dir():
-        raise ExportError(f"{out} is a folder: --out is the file to write, such as {out / f'model{chosen.suffix}'}")
+        raise ExportError(
+            f"{out} is a folder: --out is the file to write, such as {out / f'model{chosen.suffix}'}"
+        )
     if not out.parent.is_dir():
         raise ExportError(f"{out}: there is no folder {out.parent}")
     if out.exists() and not is_artefact(out):

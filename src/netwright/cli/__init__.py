@@ -11,7 +11,19 @@ import traceback
 import typer
 
 from netwright import __version__
-from netwright.cli import eject, examine, explain, export, finetune, fit, inspect, predict, resume, test, write
+from netwright.cli import (
+    eject,
+    examine,
+    explain,
+    export,
+    finetune,
+    fit,
+    inspect,
+    predict,
+    resume,
+    test,
+    write,
+)
 from netwright.errors import NetwrightError
 
 app = typer.Typer(

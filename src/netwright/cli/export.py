@@ -20,7 +20,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            metavar="FORMAT", help="onnx, pt2, aoti, safetensors, tflite, executorch or tensorflow.", show_default=False
+            metavar="FORMAT",
+            help="onnx, pt2, aoti, safetensors, tflite, executorch or tensorflow.",
+            show_default=False,
         ),
     ],
     out: Annotated[
@@ -31,12 +33,15 @@ def export(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Share of test decisions that may differ (default: 0.001; with --int8 0.02)."
+            metavar="SHARE",
+            help="Share of test decisions that may differ (default: 0.001; with --int8 0.02).",
         ),
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="N", help="The file takes N examples at a time (default: any number, where it can)."),
+        typer.Option(
+            metavar="N", help="The file takes N examples at a time (default: any number, where it can)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -138,7 +138,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         wrong = f"without {', '.join(missing)}" if missing else f"format {sidecar['format']!r} is not known"
         raise ArtefactError(f"{file}: no sidecar of an artefact: {wrong}")
     if sidecar.pop("seal") != _seal(sidecar):
-        raise ArtefactError(f"{file}: it was changed since the export (its seal does not hold): export the run again")
+        raise ArtefactError(
+            f"{file}: it was changed since the export (its seal does not hold): export the run again"
+        )
     return sidecar
 
 
@@ -162,7 +164,8 @@ def fed(forward: Forward, port: Port) -> Forward:
 
 
 def _ports(chosen: Format, work: Work) -> tuple[Port, list[Port]]:
-    return (work.graph.input, work.graph.outputs) if chosen.traced else work.plain_ports()
+    port, outputs = (work.graph.input, work.graph.outputs) if chosen.traced else work.plain_ports()
+    return (port.narrowed(), [output.narrowed() for output in outputs]) if chosen.narrow else (port, outputs)
 
 
 def _whole(path: Path, sidecar: Mapping[str, Any]) -> bytes:
@@ -173,13 +176,17 @@ def _whole(path: Path, sidecar: Mapping[str, Any]) -> bytes:
             f"{path}: expected {sidecar['bytes']:,} bytes, came {len(content):,}: the file is cut off or another one"
         )
     if _digest(content) != sidecar["sha256"]:
-        raise ArtefactError(f"{path}: its checksum is not the one in {sidecar_of(path).name}: the file was changed")
+        raise ArtefactError(
+            f"{path}: its checksum is not the one in {sidecar_of(path).name}: the file was changed"
+        )
     for name, digest in sidecar.get("beside", {}).items():
         file = path.with_name(Path(name).name)
         if not file.is_file():
             raise ArtefactError(f"{path}: expected {name} beside it, which belongs to it")
         if _digest(file.read_bytes()) != digest:
-            raise ArtefactError(f"{file}: its checksum is not the one in {sidecar_of(path).name}: the file was changed")
+            raise ArtefactError(
+                f"{file}: its checksum is not the one in {sidecar_of(path).name}: the file was changed"
+            )
     return content
 
 
@@ -188,7 +195,9 @@ def _check_proven(path: Path, sidecar: Mapping[str, Any]) -> None:
     if certificate is None:
         raise ArtefactError(f"{path}: it was never proven, the export did not end: export the run again")
     if not certificate.get("passed"):
-        raise ArtefactError(f"{path}: its certificate failed ({'; '.join(certificate.get('why', []))}): do not use it")
+        raise ArtefactError(
+            f"{path}: its certificate failed ({'; '.join(certificate.get('why', []))}): do not use it"
+        )
 
 
 def _digest(content: bytes) -> str:

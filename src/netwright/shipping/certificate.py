@@ -164,8 +164,14 @@ def _why_not(found: dict[str, Any], tolerance: Tolerance) -> list[str]:
             f"{found['differing']:,} of {found['examples']:,} decisions differ, {tolerance.decisions:.2%} may"
         )
     if tolerance.difference is not None and not found["max_difference"] <= tolerance.difference:
-        unit = f"of a {found['difference_in']}" if found["difference_in"] == "probability" else found["difference_in"]
-        why.append(f"an answer differs by {found['max_difference']:.3g} ({unit}), {tolerance.difference:g} may be")
+        unit = (
+            f"of a {found['difference_in']}"
+            if found["difference_in"] == "probability"
+            else found["difference_in"]
+        )
+        why.append(
+            f"an answer differs by {found['max_difference']:.3g} ({unit}), {tolerance.difference:g} may be"
+        )
     return why
 
 

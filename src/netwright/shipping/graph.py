@@ -93,7 +93,10 @@ def _explained(error: Exception, batch: int | None) -> str:
             f"the network computes with a fixed number of examples{at}, so a graph of any number of them cannot be made.\n"
             "Write x.shape[0] where it says len(x) or a number, or export for a fixed number: --batch 1"
         )
-    if kind in ("GuardOnDataDependentSymNode", "UserError", "Unsupported") or "data-dependent" in told.lower():
+    if (
+        kind in ("GuardOnDataDependentSymNode", "UserError", "Unsupported")
+        or "data-dependent" in told.lower()
+    ):
         return (
             f"torch.export cannot follow the network{at}: what it does depends on the values of an example ({told}).\n"
             "Write the choice as torch.where, or serve the run itself: netwright serve RUN"
@@ -104,5 +107,7 @@ def _explained(error: Exception, batch: int | None) -> str:
 def _own_line(text: str) -> str:
     """Returns file:line of a person's own code in the trace that an error of torch.export prints, or ""."""
     found = re.findall(r'File "([^"]+)", line (\d+), in \w+', text)
-    own = [f"{file}:{line}" for file, line in found if "site-packages" not in file and "/netwright/" not in file]
+    own = [
+        f"{file}:{line}" for file, line in found if "site-packages" not in file and "/netwright/" not in file
+    ]
     return own[-1] if own else ""

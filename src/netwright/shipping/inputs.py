@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,14 @@ from netwright.data.text import TextPreparation
 from netwright.data.tokens import PADDING
 from netwright.shipping.card import Card
 
-DTYPES = {"uint8": torch.uint8, "int64": torch.int64, "float32": torch.float32, "float64": torch.float64}
+DTYPES = {
+    "uint8": torch.uint8,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+NARROW = {"int64": "int32", "float64": "float32"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Port:
     dtype: str
     shape: tuple[int | None, ...]
     meaning: str
+
+    def narrowed(self) -> Port:
+        """Returns the same in 32 bits, for formats without numbers of 64."""
+        return replace(self, dtype=NARROW.get(self.dtype, self.dtype))
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "shape": list(self.shape)}
@@ -53,7 +64,9 @@ def input_of(preparation: Preparation, *, batch: int | None, any_length: bool) -
     return Port("input", dtype_of(preparation), shape, _meaning(preparation))
 
 
-def outputs_of(card: Card, names: tuple[str, ...], example: tuple[Tensor, ...], *, batch: int | None) -> list[Port]:
+def outputs_of(
+    card: Card, names: tuple[str, ...], example: tuple[Tensor, ...], *, batch: int | None
+) -> list[Port]:
     """Returns what comes out, of the outputs (n, ...) for an example."""
     return [
         Port(name, str(values.dtype).removeprefix("torch."), (batch, *values.shape[1:]), _said(card, name))
@@ -99,10 +112,14 @@ def _row(preparation: TablePreparation) -> str:
     said = []
     for column in in_order(preparation.columns):
         if column.kind == "category":
-            said.append(f"{column.name} (a category: 0 a gap, 1 one never seen, 2 on in the order of card.preparation.columns)")
+            said.append(
+                f"{column.name} (a category: 0 a gap, 1 one never seen, 2 on in the order of card.preparation.columns)"
+            )
         else:
             centred = f", less {column.centre!r}" if column.centre else ""
-            said.append(f"{column.name} ({column.kind}{f', {column.width} numbers' if column.width > 1 else ''}{centred})")
+            said.append(
+                f"{column.name} ({column.kind}{f', {column.width} numbers' if column.width > 1 else ''}{centred})"
+            )
     return f"rows of numbers, NaN for a gap, in this order: {'; '.join(said)}; scaling and one-hot codes are inside"
 
 

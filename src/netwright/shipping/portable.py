@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, interpolate, pad
 from torch.nn.utils import parametrize
 
-from netwright.architectures.text import TextRecurrence
-from netwright.data import Preparation
+from netwright.architectures.text import TextRecurrence, TokenBag
 from netwright.data.fitted_images import FittedImages
 from netwright.data.series import SeriesPreparation
 from netwright.data.sound import SoundPreparation
@@ -29,12 +28,17 @@ from netwright.shipping.shipped import Shipped
 def portable(shipped: Shipped) -> Shipped:
     """Returns a copy of a shipped network, in evaluation mode, that `torch.export` can follow; `shipped` stays as it is."""
     made = copy.deepcopy(shipped).eval().requires_grad_(False)
+    made.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in made.modules():
-        if parametrize.is_parametrized(module):  # weight norm and its like: what they make of the weights is fixed now
+        if parametrize.is_parametrized(
+            module
+        ):  # weight norm and its like: what they make of the weights is fixed now
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name)
         if isinstance(module, TextRecurrence):
             module.__class__ = UnpackedRecurrence
+        elif isinstance(module, TokenBag):
+            module.__class__ = PlainBag
     stand_in = STAND_INS.get(made.preparation.kind)
     if stand_in is not None:
         made.preparation = stand_in(made.preparation)
@@ -68,20 +72,22 @@ class Texts(nn.Module):
 class Rows(nn.Module):
     """A TablePreparation without searches in sorted numbers and without scattering."""
 
-    places: Tensor
+    slots: Tensor
 
     def __init__(self, of: TablePreparation) -> None:
         super().__init__()
         self.of = of
-        # What goes nowhere is compared with no place at all.
-        self.register_buffer("slots", torch.arange(of.one_hot), persistent=False)
+        # What goes nowhere (-1) is at no place.
+        self.register_buffer("slots", torch.arange(of.one_hot))
 
     def forward(self, raw: Tensor) -> Tensor:
         of = self.of
         numbers = raw[:, : of.numeric]
         missing = numbers.isnan()
         known = torch.where(missing, of.fill, numbers)
-        parts = [self._pieces(known, missing) if of.edges else torch.where(missing, of.fill, self._scaled(known))]
+        parts = [
+            self._pieces(known, missing) if of.edges else torch.where(missing, of.fill, self._scaled(known))
+        ]
         if of.flags:
             parts.append(missing[:, of.flagged].float())
         if of.numeric < of.shape[0]:
@@ -117,8 +123,10 @@ def _to_normal(numbers: Tensor, quantiles: Tensor) -> Tensor:
         low, high = quantiles.gather(1, place - 1), quantiles.gather(1, place)
         flat = high == low
         step = ((numbers.T - low) / torch.where(flat, torch.ones_like(high), high - low)).clamp(0, 1)
-        share = share + (place - 1 + torch.where(flat, torch.full_like(step, 0.0 if right else 1.0), step)) / (2 * last)
-    return normal_quantile(share.double().clamp(1e-7, 1 - 1e-7)).float().T
+        share = share + (
+            place - 1 + torch.where(flat, torch.full_like(step, 0.0 if right else 1.0), step)
+        ) / (2 * last)
+    return normal_quantile(share).T
 
 
 # Wichura, "Algorithm AS 241: The Percentage Points of the Normal Distribution", Applied Statistics 37 (1988), PPND16:
@@ -144,14 +152,17 @@ _OUTER = (
 
 
 def normal_quantile(share: Tensor) -> Tensor:
-    """Returns the standard normal distribution's quantile of shares in (0, 1), float64: `torch.special.ndtri` by arithmetic alone.
+    """Returns the standard normal distribution's quantile of shares from 1e-7 to 1 - 1e-7, others taken for these.
+
+    `torch.special.ndtri` by arithmetic alone, without a number of 64 bits, which not every format has: what lies near 1 is taken
+    from above.
 
     >>> float(normal_quantile(torch.tensor([0.975], dtype=torch.float64))[0])
     1.959963984540054
     """
     middle = share - 0.5
     near = 0.180625 - middle * middle
-    tail = (-torch.minimum(share, 1 - share).log()).sqrt()
+    tail = (-torch.minimum(share, 1 - share).clamp(min=1e-7).log()).sqrt()
     central = middle * _ratio(_CENTRAL, near)
     outside = torch.where(tail <= 5, _ratio(_MIDDLE, tail - 1.6), _ratio(_OUTER, tail - 5))
     return torch.where(near >= 0, central, torch.where(middle < 0, -outside, outside))
@@ -167,25 +178,31 @@ def _ratio(rational: tuple[tuple[float, ...], tuple[float, ...]], at: Tensor) ->
 class Waves(nn.Module):
     """A SoundPreparation whose Fourier transform is a convolution with cosines and sines."""
 
+    filters: Tensor
     cosines: Tensor
     sines: Tensor
 
     def __init__(self, of: SoundPreparation) -> None:
         super().__init__()
         self.of = of
+        # Of its own: a buffer that no state dict holds, as the preparation has it, ExecuTorch does not take.
+        self.register_buffer("filters", of.filters.clone())
         # As torch.stft has it: the taper lies in the middle of a transform of `fft` samples.
         left = (of.fft - of.window) // 2
         taper = pad(of.taper.double(), (left, of.fft - of.window - left))
-        turns = torch.outer(torch.arange(of.fft // 2 + 1), torch.arange(of.fft)).remainder(of.fft).double() / of.fft
+        turns = (
+            torch.outer(torch.arange(of.fft // 2 + 1), torch.arange(of.fft)).remainder(of.fft).double()
+            / of.fft
+        )
         angle = 2 * torch.pi * turns
-        self.register_buffer("cosines", (angle.cos() * taper).float().unsqueeze(1), persistent=False)
-        self.register_buffer("sines", (angle.sin() * taper).float().unsqueeze(1), persistent=False)
+        self.register_buffer("cosines", (angle.cos() * taper).float().unsqueeze(1))
+        self.register_buffer("sines", (angle.sin() * taper).float().unsqueeze(1))
 
     def forward(self, raw: Tensor) -> Tensor:
         of = self.of
         waves = pad(raw.float().unsqueeze(1), (of.fft // 2, of.fft // 2))
         real, imaginary = conv1d(waves, self.cosines, stride=of.hop), conv1d(waves, self.sines, stride=of.hop)
-        power = torch.matmul(of.filters, real.square() + imaginary.square())
+        power = torch.matmul(self.filters, real.square() + imaginary.square())
         bels = power.clamp(min=1e-16).log() / 2.302585092994046
         loudest = bels.amax((1, 2), keepdim=True).clamp(min=-8)
         return ((bels - loudest).clamp(min=-8).unsqueeze(1) - of.mean) / of.std
@@ -201,8 +218,8 @@ class Windows(nn.Module):
         super().__init__()
         self.of = of
         places = list(of.places)
-        self.register_buffer("spread", of.std[places], persistent=False)
-        self.register_buffer("centre", of.mean[places], persistent=False)
+        self.register_buffer("spread", of.std[places])
+        self.register_buffer("centre", of.mean[places])
 
     def forward(self, raw: Tensor) -> Tensor:
         return ((raw.double() - self.of.mean) / self.of.std).float()
@@ -228,9 +245,9 @@ class Pictures(nn.Module):
         ratio = max(width / wide, height / high)
         size = max(height, round(high * ratio)), max(width, round(wide * ratio))
         top, left = (size[0] - height) // 2, (size[1] - width) // 2
-        self.register_buffer("rows", _resizing(high, size[0])[top : top + height], persistent=False)
+        self.register_buffer("rows", _resizing(high, size[0])[top : top + height])
         columns = _resizing(wide, size[1])[left : left + width].T.contiguous()
-        self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("columns", columns)
 
     def forward(self, raw: Tensor) -> Tensor:
         of = self.of
@@ -259,7 +276,9 @@ class UnpackedRecurrence(TextRecurrence):
         there = ids != 0
         lengths = there.long().sum(1, keepdim=True).clamp(min=1)
         steps = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
-        turned = torch.where(steps < lengths, lengths - 1 - steps, steps)  # where the tokens of a text stand backwards
+        turned = torch.where(
+            steps < lengths, lengths - 1 - steps, steps
+        )  # where the tokens of a text stand backwards
         x = self.tokens(ids)
         for layer in range(self.layers):
             found = [self._direction(x, f"l{layer}")]
@@ -279,6 +298,23 @@ class UnpackedRecurrence(TextRecurrence):
         return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
 
 
+class PlainBag(TokenBag):
+    """A TokenBag by looking up and adding up: bags of vectors are an operation that few formats have."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        features = _mean(self.tokens.weight, ids)
+        if self.neighbours is not None:
+            second = torch.cat([ids[:, 1:], torch.zeros_like(ids[:, :1])], 1)
+            places = (ids * 1_000_003 + second) % (self.pairs - 1) + 1
+            features = features + _mean(self.neighbours.weight, places * (second != 0).long())
+        return self.head(features)
+
+
+def _mean(vectors: Tensor, ids: Tensor) -> Tensor:
+    there = (ids != 0).unsqueeze(2).to(vectors.dtype)
+    return (nn.functional.embedding(ids, vectors) * there).sum(1) / there.sum(1).clamp(min=1)
+
+
 def _taken(x: Tensor, places: Tensor) -> Tensor:
     """Returns x (N, L, D) with the rows of each example in the order of `places` (N, L)."""
     return x.gather(1, places.unsqueeze(2).expand(-1, -1, x.shape[2]))
@@ -291,8 +327,3 @@ STAND_INS: dict[str, Callable[[Any], nn.Module]] = {
     "series": Windows,
     "fitted-image": Pictures,
 }
-
-
-def stands_in(preparation: Preparation) -> bool:
-    """Says whether a kind of preparation has a form of its own in a graph."""
-    return preparation.kind in STAND_INS

@@ -59,14 +59,17 @@ class Writer(Protocol):
 
     def write(self, work: Work, path: Path) -> list[str]: ...
 
-    def open(self, content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forward, dict[str, Any] | None]: ...
+    def open(
+        self, content: bytes, path: Path, sidecar: Mapping[str, Any]
+    ) -> tuple[Forward, dict[str, Any] | None]: ...
 
 
 @dataclass(frozen=True)
 class Format:
     """`module`: the file below this folder. `extra`: what to install. `batch`: how many at a time, where the format wants to know.
 
-    `traced`: whether it holds a graph (else the module itself). `runs`: what runs it, for people.
+    `traced`: whether it holds a graph (else the module itself). `narrow`: numbers of 64 bits go in and out as 32. `runs`: what runs
+    it, for people.
     """
 
     module: str
@@ -75,6 +78,7 @@ class Format:
     runs: str
     batch: int | None = None
     traced: bool = True
+    narrow: bool = False
 
     def load(self) -> Writer:
         """Returns the file of the format; raises ExportError where a package that it needs is not installed."""
@@ -87,8 +91,10 @@ formats: Registry[Format] = Registry(
         "onnx": Format("onnx", ".onnx", "onnx", "onnxruntime"),
         "pt2": Format("pt2", ".pt2", None, "torch.export.load"),
         "aoti": Format("aoti", ".aoti.pt2", None, "torch._inductor.aoti_load_package"),
-        "safetensors": Format("safetensors", ".safetensors", None, "PyTorch with the class beside it", traced=False),
-        "tflite": Format("tflite", ".tflite", "tflite", "LiteRT", batch=1),
+        "safetensors": Format(
+            "safetensors", ".safetensors", None, "PyTorch with the class beside it", traced=False
+        ),
+        "tflite": Format("tflite", ".tflite", "tflite", "LiteRT", batch=1, narrow=True),
         "executorch": Format("executorch", ".pte", "executorch", "ExecuTorch", batch=1),
         "tensorflow": Format("tensorflow", ".tf.zip", None, "TensorFlow"),
     },

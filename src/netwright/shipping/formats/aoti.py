@@ -17,14 +17,18 @@ from netwright.shipping.formats import Forward, Work
 def write(work: Work, path: Path) -> list[str]:
     """Compiles the program with the C++ compiler of this machine."""
     if shutil.which("g++") is None and shutil.which("c++") is None and shutil.which("clang++") is None:
-        raise ExportError("aoti compiles the network: it needs a C++ compiler (g++ or clang++), and none is found")
+        raise ExportError(
+            "aoti compiles the network: it needs a C++ compiler (g++ or clang++), and none is found"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch._inductor.aoti_compile_and_package(work.graph.program, package_path=str(path))
     except Exception as error:  # the compiler's, of many kinds
         told = " ".join(str(error).split())[:300]
-        raise ExportError(f"AOTInductor cannot compile the network: {type(error).__name__}: {told}") from error
+        raise ExportError(
+            f"AOTInductor cannot compile the network: {type(error).__name__}: {told}"
+        ) from error
     return ["native code for this kind of processor: opening it runs that code"]
 
 

@@ -84,7 +84,12 @@ def _converted(graph: Graph) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the exporter's remarks on packages and on what it folds from a person's screen."""
-    loggers = [logging.getLogger("torch.onnx"), logging.getLogger("onnxscript"), logging.getLogger("onnx_ir"), logging.getLogger()]
+    loggers = [
+        logging.getLogger("torch.onnx"),
+        logging.getLogger("onnxscript"),
+        logging.getLogger("onnx_ir"),
+        logging.getLogger(),
+    ]
     before = [(one, one.level) for one in loggers]
     for one in loggers:
         one.setLevel(logging.CRITICAL)
@@ -122,7 +127,9 @@ def _name_sides(model: Any, graph: Graph) -> None:
     del model.graph.value_info[:]
     for values, ports in ((model.graph.input, [graph.input]), (model.graph.output, graph.outputs)):
         for value, port in zip(values, ports, strict=True):
-            for at, (side, known) in enumerate(zip(value.type.tensor_type.shape.dim, port.shape, strict=True)):
+            for at, (side, known) in enumerate(
+                zip(value.type.tensor_type.shape.dim, port.shape, strict=True)
+            ):
                 if known is None:
                     side.dim_param = "batch" if at == 0 else "length"
                 else:
@@ -177,7 +184,9 @@ class _Examples:
         port = work.graph.input
         self.name, self.count = port.name, len(work.calibration)
         size = port.shape[0] or 32
-        batches = [part for part in port.fitted(work.calibration).split(size) if port.shape[0] in (None, len(part))]
+        batches = [
+            part for part in port.fitted(work.calibration).split(size) if port.shape[0] in (None, len(part))
+        ]
         self.batches = iter(batches)
 
     def get_next(self) -> dict[str, Any] | None:

@@ -42,7 +42,9 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
             module = program.module()
     except Exception as error:  # of many kinds
         told = " ".join(str(error).split())[:200]
-        raise ArtefactError(f"{path}: torch.export.load cannot read it with torch {torch.__version__}: {told}") from None
+        raise ArtefactError(
+            f"{path}: torch.export.load cannot read it with torch {torch.__version__}: {told}"
+        ) from None
     if not kept[KEY]:
         raise ArtefactError(f"{path}: a .pt2 without netwright's card: was it exported by netwright?")
 

@@ -31,7 +31,9 @@ def write(work: Work, path: Path) -> list[str]:
     from safetensors.torch import save
 
     if len(work.shipped.output_names) > 1:
-        raise ExportError("safetensors holds a network's weights alone, not the guard: use --to onnx or --to pt2")
+        raise ExportError(
+            "safetensors holds a network's weights alone, not the guard: use --to onnx or --to pt2"
+        )
     notes = []
     beside = plain_file(path)
     if work.file is not None:
@@ -42,10 +44,18 @@ def write(work: Work, path: Path) -> list[str]:
         notes.append(f"{beside.name} has the network as plain PyTorch, which needs no netwright")
     else:
         notes.append("the network has no source that can be printed: netwright builds it by its recipe")
-    extra = {"card": work.card.to_dict(), "meaning": work.shipped.meaning, "temperature": work.shipped.temperature}
-    tensors = {name: tensor.contiguous().clone() for name, tensor in work.shipped.network.state_dict().items()}
+    extra = {
+        "card": work.card.to_dict(),
+        "meaning": work.shipped.meaning,
+        "temperature": work.shipped.temperature,
+    }
+    tensors = {
+        name: tensor.contiguous().clone() for name, tensor in work.shipped.network.state_dict().items()
+    }
     path.write_bytes(save(tensors, metadata={KEY: json.dumps(extra, ensure_ascii=False)}))
-    notes.append("the preparation lies in the card as data: netwright applies it, other programs follow its numbers")
+    notes.append(
+        "the preparation lies in the card as data: netwright applies it, other programs follow its numbers"
+    )
     return notes
 
 
@@ -73,7 +83,9 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise ArtefactError(f"{path}: the weights are another network's: {' '.join(str(error).split())[:200]}") from None
+        raise ArtefactError(
+            f"{path}: the weights are another network's: {' '.join(str(error).split())[:200]}"
+        ) from None
     return _running(card, module, meaning, temperature), extra["card"]
 
 
