@@ -13,7 +13,7 @@ from torch import Tensor
 from netwright.errors import ExportError, NetwrightError
 from netwright.run import FROM_PYTHON, Run
 from netwright.shipping.artefacts import is_artefact, open_artefact, write_artefact, write_sidecar
-from netwright.shipping.certificate import EXACT, INT8, Examples, Tolerance, certify
+from netwright.shipping.certificate import EXACT, INT8, Examples, certify
 from netwright.shipping.formats import Format, Work, formats
 from netwright.shipping.inputs import dtype_of
 

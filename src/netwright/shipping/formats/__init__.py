@@ -82,7 +82,7 @@ class Format:
 
     def load(self) -> Writer:
         """Returns the file of the format; raises ExportError where a package that it needs is not installed."""
-        return importlib.import_module(f"netwright.shipping.formats.{self.module}")  # type: ignore[return-value]
+        return importlib.import_module(f"netwright.shipping.formats.{self.module}")
 
 
 formats: Registry[Format] = Registry(
