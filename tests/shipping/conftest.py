@@ -142,7 +142,7 @@ def series(horizon: int | None = 4) -> SeriesPreparation:
         label=None if horizon else "state",
         mean=[10.0, -5.0],
         std=[2.0, 0.5],
-        pace={},
+        pace={"unit": "rows", "size": 1.0},
     )
 
 

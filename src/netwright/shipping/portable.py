@@ -121,11 +121,11 @@ def _to_normal(numbers: Tensor, quantiles: Tensor) -> Tensor:
         below = columns >= quantiles.unsqueeze(1) if right else columns > quantiles.unsqueeze(1)
         place = below.long().sum(2).clamp(1, last)
         low, high = quantiles.gather(1, place - 1), quantiles.gather(1, place)
-        flat = high == low
+        # Between equal quantiles there is no way to go: what lies below is at its beginning, above at its end.
+        flat, even = high == low, 0.0 if right else 1.0
+        beside = torch.where(numbers.T == low, torch.full_like(share, even), (numbers.T > low).float())
         step = ((numbers.T - low) / torch.where(flat, torch.ones_like(high), high - low)).clamp(0, 1)
-        share = share + (
-            place - 1 + torch.where(flat, torch.full_like(step, 0.0 if right else 1.0), step)
-        ) / (2 * last)
+        share = share + (place - 1 + torch.where(flat, beside, step)) / (2 * last)
     return normal_quantile(share).T
 
 
