@@ -153,7 +153,8 @@ def _equal(
     else:
         same = (differences[0].flatten(1) <= tolerance.value).all(1)
     if card.strange_above is not None and len(old) > 1:
-        same &= ((old[1] > card.strange_above) == (new[1] > card.strange_above)).flatten(1).all(1)
+        flags = (old[1] > card.strange_above) == (new[1] > card.strange_above)
+        same &= flags.reshape(len(flags), -1).all(1)
     return same
 
 

@@ -45,6 +45,18 @@ def portable(shipped: Shipped) -> Shipped:
     return made.eval()
 
 
+def _settle(module: nn.Module) -> None:
+    """Makes weights of what a parametrization (weight norm and its like) computes: they do not change any more.
+
+    Not by `remove_parametrizations`: it takes the property from the class, which a copy shares with its original.
+    """
+    values = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
+    del module._modules["parametrizations"]
+    module.__class__ = type(module).__mro__[1]
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
 @contextmanager
 def plain_attention() -> Iterator[None]:
     """Keeps PyTorch's transformer layers from their fused kernel, which no format knows."""
@@ -123,7 +135,7 @@ def _to_normal(numbers: Tensor, quantiles: Tensor) -> Tensor:
         low, high = quantiles.gather(1, place - 1), quantiles.gather(1, place)
         # Between equal quantiles there is no way to go: what lies below is at its beginning, above at its end.
         flat, even = high == low, 0.0 if right else 1.0
-        beside = torch.where(numbers.T == low, torch.full_like(share, even), (numbers.T > low).float())
+        beside = torch.where(low == numbers.T, torch.full_like(share, even), (low < numbers.T).float())
         step = ((numbers.T - low) / torch.where(flat, torch.ones_like(high), high - low)).clamp(0, 1)
         share = share + (place - 1 + torch.where(flat, beside, step)) / (2 * last)
     return normal_quantile(share).T
