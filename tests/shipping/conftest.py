@@ -97,9 +97,9 @@ def floats(*shape: int, double: bool = False) -> Tensor:
 
 def texts() -> tuple[TextPreparation, Tensor]:
     """Texts of different lengths, one as long as can be and one of a single token."""
-    preparation = TextPreparation([12], tokenizer=Characters("abcdefgh").to_dict())
-    raw = torch.randint(2, 10, (7, 12), generator=torch.Generator().manual_seed(1))
-    for row, length in enumerate((12, 1, 5, 7, 3, 11, 2)):
+    preparation = TextPreparation([6], tokenizer=Characters("abcdefgh").to_dict())
+    raw = torch.randint(2, 10, (7, 6), generator=torch.Generator().manual_seed(1))
+    for row, length in enumerate((6, 1, 5, 4, 3, 6, 2)):
         raw[row, length:] = 0
     return preparation, raw
 
@@ -135,7 +135,7 @@ def quantiles() -> list[list[float]]:
 
 def series(horizon: int | None = 4) -> SeriesPreparation:
     return SeriesPreparation(
-        [16, 2],
+        [8, 2],
         columns=["load", "heat"],
         targets=["load"] if horizon else [],
         horizon=horizon,
@@ -165,7 +165,7 @@ def table_ready(name: str, options: dict[str, Any] | None = None, **asked: Any) 
 
 def series_ready(name: str, horizon: int | None = 4, **options: Any) -> Callable[[], Ready]:
     def make() -> Ready:
-        raw = floats(16, 2, double=True) * torch.tensor([2.0, 0.5]) + torch.tensor([10.0, -5.0])
+        raw = floats(8, 2, double=True) * torch.tensor([2.0, 0.5]) + torch.tensor([10.0, -5.0])
         outputs = 4 if horizon else 3
         return ready(name, series(horizon), raw, outputs=outputs, numbers=bool(horizon), **options)
 

@@ -33,7 +33,10 @@ def exported(ready: Any, to: str, path: Path, **options: Any) -> dict[str, Any]:
         size=sidecar["bytes"],
         runtime=formats[to].runs,
     )
-    assert certificate["passed"], certificate
+    if options.get("calibration") is None:
+        assert certificate["passed"], certificate
+    else:  # untrained networks sit on the fence: decisions say little, answers do
+        assert certificate["max_difference"] < 0.1, certificate
     return sidecar
 
 
@@ -153,7 +156,7 @@ class Counts(nn.Module):
 @pytest.mark.parametrize(
     "inner, fmt, said",
     [
-        (Uneven(), "onnx", r"ONNX has no operation for aten.digamma.default \(in the layer inner\)"),
+        (Uneven(), "onnx", r"ONNX has no operation for digamma \(in the layer inner\)"),
         (Chooses(), "onnx", "what it does depends on the values of an example"),
         (Chooses(), "pt2", "what it does depends on the values of an example"),
         (Counts(), "onnx", "computes with a fixed number of examples"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netwright.architectures.user_file import where
 from netwright.data.text import TextPreparation
@@ -29,12 +29,12 @@ class Graph:
     outputs: list[Port]
 
     def layer_of(self, operation: str) -> str | None:
-        """Returns the path of the first layer that uses an operation such as "aten.stft.default"; None if there is none."""
+        """Returns the path of the first layer that uses an operation such as "stft"; None if none is known to."""
         for node in self.program.graph.nodes:
-            if node.op == "call_function" and operation.startswith(str(node.target).rpartition(".")[0]):
+            if node.op == "call_function" and operation in str(node.target).split("."):
                 stack = list((node.meta.get("nn_module_stack") or {}).values())
                 if stack:
-                    return str(stack[-1][0]) or None
+                    return str(stack[-1][0]).removeprefix("network.") or None
         return None
 
 
@@ -42,7 +42,7 @@ def trace(shipped: Shipped, example: Tensor, card: Card, *, batch: int | None = 
     """Returns the graph of a shipped network.
 
     `example`: raw examples (n, ...), at least 2. `batch`: the graph takes so many at a time; None: any number. Texts are of any
-    length up to the longest of training, unless a layer (an LSTM) wants to know it beforehand; then they are padded to it.
+    length up to the longest of training, unless a layer (an LSTM among them) wants to know it beforehand; then they are padded to it.
 
     Raises:
         ExportError: PyTorch cannot follow the network, with the reason and the line in a person's own file.
@@ -50,7 +50,13 @@ def trace(shipped: Shipped, example: Tensor, card: Card, *, batch: int | None = 
     module = portable(shipped)
     preparation = shipped.preparation
     lengths = [False]
-    if isinstance(preparation, TextPreparation) and preparation.length > 2 and batch is None:
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    if (
+        isinstance(preparation, TextPreparation)
+        and preparation.length > 2
+        and batch is None
+        and not recurrent
+    ):
         lengths = [True, False]
     for any_length in lengths:
         port = input_of(preparation, batch=batch, any_length=any_length)

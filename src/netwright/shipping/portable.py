@@ -29,12 +29,9 @@ def portable(shipped: Shipped) -> Shipped:
     """Returns a copy of a shipped network, in evaluation mode, that `torch.export` can follow; `shipped` stays as it is."""
     made = copy.deepcopy(shipped).eval().requires_grad_(False)
     made.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    for module in made.modules():
-        if parametrize.is_parametrized(
-            module
-        ):  # weight norm and its like: what they make of the weights is fixed now
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name)
+    for module in list(made.modules()):
+        if parametrize.is_parametrized(module):
+            _settle(module)
         if isinstance(module, TextRecurrence):
             module.__class__ = UnpackedRecurrence
         elif isinstance(module, TokenBag):

@@ -107,15 +107,13 @@ def _lacking(error: BaseException, graph: Graph) -> str:
     told, cause = str(error), error.__cause__
     while cause is not None:
         told, cause = f"{told}\n{cause}", cause.__cause__
-    found = re.search(r"No ONNX function found for.*?'?(aten[.:]+[\w.]+)", told) or re.search(
-        r"target=(aten\.[\w.]+)|(?<=target )(aten\.[\w.]+)", told
-    )
-    operation = next((group for group in found.groups() if group), None) if found else None
-    if operation is None:
-        return f"ONNX cannot hold the network: {_first_line(error)}\nTry --to pt2, which holds whatever torch.export can follow."
-    operation = operation.replace("::", ".")
+    found = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", told)
+    if found is None:
+        reason = _first_line(error.__cause__ or error)
+        return f"ONNX cannot hold the network: {reason}\nTry --to pt2, which holds whatever torch.export can follow."
+    operation = found.group(1).partition(".")[2]
     layer = graph.layer_of(operation)
-    place = f" (in the layer {layer.removeprefix('network.') or layer})" if layer else ""
+    place = f" (in the layer {layer})" if layer else ""
     return (
         f"ONNX has no operation for {operation}{place}.\n"
         "Put another layer in its place, or use --to pt2, which holds whatever torch.export can follow."

@@ -71,6 +71,6 @@ def _lacking(error: Exception, work: Work) -> str:
     )
     if missing is None:
         return f"LiteRT cannot hold the network: {told[:300]}\nTry --to onnx."
-    layer = work.graph.layer_of(missing.group(1))
-    place = f" (in the layer {layer.removeprefix('network.')})" if layer else ""
+    layer = work.graph.layer_of(missing.group(1).split(".")[1])
+    place = f" (in the layer {layer})" if layer else ""
     return f"LiteRT has no operation for {missing.group(1)}{place}.\nPut another layer in its place, or use --to onnx."
