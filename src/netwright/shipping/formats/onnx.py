@@ -145,7 +145,12 @@ def _in_int8(model: Any, work: Work) -> tuple[Any, str]:
         if recurrent or attentive:
             kinds = ["MatMul", "Gemm", "LSTM", "Attention"]
             quantization.quantize_dynamic(
-                model, made, op_types_to_quantize=kinds, nodes_to_exclude=prepared, per_channel=True
+                model,
+                made,
+                op_types_to_quantize=kinds,
+                nodes_to_exclude=prepared,
+                per_channel=True,
+                reduce_range=True,
             )
             how = "weights in int8, the ranges of what they are multiplied with taken from each batch"
         else:
