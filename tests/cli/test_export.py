@@ -63,7 +63,7 @@ def test_what_is_printed(netwright: Any, run: Path, folder: Path) -> None:
         "  one example # ms (PyTorch #), # at once # ms (PyTorch #), # threads",
     ]
     assert not list(folder.glob("**/.partly*"))
-    netwright("export", "run", "--to", "pt2", "--out", "digits.pt2"), "its own artefact is written over"
+    netwright("export", "run", "--to", "pt2", "--out", "digits.pt2")  # its own artefact is written over
 
 
 def test_safetensors_with_the_plain_class(netwright: Any, script: Any, run: Path, folder: Path) -> None:
@@ -198,6 +198,7 @@ def test_a_language_model_is_refused(netwright: Any, folder: Path) -> None:
     assert "answers token by token" in said and "netwright write run" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "safetensors"])
 def test_texts_and_tables_and_series(netwright: Any, folder: Path, to: str) -> None:
     rng = np.random.default_rng(0)

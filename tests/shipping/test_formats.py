@@ -86,6 +86,7 @@ def test_safetensors(make: Any, kind: str, tmp_path: Path) -> None:
     assert sidecar["beside"] == {} and any("by its recipe" in note for note in sidecar["notes"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", ["tflite", "executorch"])
 def test_on_devices(make: Any, kind: str, fmt: str, tmp_path: Path) -> None:
     package = {"tflite": "litert_torch", "executorch": "executorch"}[fmt]
