@@ -13,7 +13,7 @@ HOW = (
     "TensorFlow is not installed beside PyTorch, whose pins clash with its own: convert the ONNX artefact in an environment of its own.\n"
     "netwright export RUN --to onnx --batch 1 --out model.onnx\n"
     "python3.11 -m venv tf && tf/bin/pip install onnx2tf tensorflow-cpu && tf/bin/onnx2tf -i model.onnx -o saved_model\n"
-    "What it makes is not certified: compare it on test examples before you use it."
+    "It takes images channels last. What it makes is not certified: compare it on test examples before you use it."
 )
 
 
