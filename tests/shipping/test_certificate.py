@@ -127,4 +127,10 @@ def test_a_flag_of_the_guard_is_a_decision() -> None:
     loud[3] = 3.0001
     before, after = answering(SURE, guarded, calm), answering(SURE, guarded, loud)
     shown = found(before, after, TRUE)
-    assert shown["differing"] == 1 and not shown["passed"]
+    assert shown["differing"] == 1 and not shown["passed"] and shown["max_difference"] == 0
+    assert shown["guard_difference"] == pytest.approx(
+        0.0001 / float(calm.double().std(correction=0)), rel=0.01
+    )
+    loud[5] = 6.0
+    shown = found(before, answering(SURE, guarded, loud), TRUE)
+    assert any(why.startswith("the guard differs by") for why in shown["why"])

@@ -61,14 +61,14 @@ def certify(
 ) -> dict[str, Any]:
     """Returns the certificate, in JSON's own types.
 
-    `max_difference`, `mean_difference` of all answers; `equal_decisions` the share of examples, `differing` their number, of
+    `max_difference`, `mean_difference` of all answers, `guard_difference` the largest of what a guard says, in standard deviations; `equal_decisions` the share of examples, `differing` their number, of
     `examples`; `accuracy_before` (`score_before`: what `netwright test` says) and `accuracy_after`, or `rmse_…`; `latency_ms`
     medians {one, batch, batch_size, threads, before: {one, batch}}; `bytes`; `tolerance`; `passed`, and `why` not.
     """
     card = before.card
     old, new, errors, one, several = _compared(before, after, examples)
     differences = [(a - b).abs() / spread for a, b, spread in zip(old, new, _spreads(card, old), strict=True)]
-    largest = max(float(part.max()) if part.isfinite().all() else math.inf for part in differences)
+    largest, *others = (float(part.max()) if part.isfinite().all() else math.inf for part in differences)
     equal = _equal(card, old, new, differences, tolerance)
     differing = int((~equal).sum())
     name = "rmse" if card.classes is None else "accuracy"
@@ -80,7 +80,8 @@ def certify(
         "runtime": runtime,
         "examples": len(equal),
         "max_difference": largest,
-        "mean_difference": float(torch.cat([part.flatten() for part in differences]).mean()),
+        "mean_difference": float(differences[0].mean()),
+        "guard_difference": others[0] if others else None,
         "difference_in": "probability" if card.classes is not None else "standard deviations of the answers",
         "equal_decisions": 1 - differing / len(equal),
         "differing": differing,
@@ -164,6 +165,11 @@ def _why_not(found: dict[str, Any], tolerance: Tolerance) -> list[str]:
         why.append(
             f"{found['differing']:,} of {found['examples']:,} decisions differ, {tolerance.decisions:.2%} may"
         )
+    strange = found["guard_difference"]
+    if strange is not None and not math.isfinite(strange):
+        why.append("the guard says what is no number")
+    elif strange is not None and tolerance.difference is not None and strange > tolerance.difference:
+        why.append(f"the guard differs by {strange:.3g} standard deviations, {tolerance.difference:g} may be")
     if tolerance.difference is not None and not found["max_difference"] <= tolerance.difference:
         unit = (
             f"of a {found['difference_in']}"
