@@ -21,6 +21,7 @@ from netwright.cli import (
     inspect,
     predict,
     resume,
+    serve,
     test,
     write,
 )
