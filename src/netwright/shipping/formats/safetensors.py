@@ -17,10 +17,10 @@ from torch import nn
 from netwright.architectures import network
 from netwright.architectures.heads import replace_head
 from netwright.architectures.weights import weights_sha256
-from netwright.errors import ArtefactError, ExportError, NetwrightError
-from netwright.metrics.probabilities import Meaning
+from netwright.errors import ArtefactError, NetwrightError
 from netwright.shipping.card import Card
 from netwright.shipping.formats import Forward, Work
+from netwright.shipping.guard import Guard
 from netwright.shipping.shipped import Shipped
 
 KEY = "netwright"
@@ -30,11 +30,10 @@ def write(work: Work, path: Path) -> list[str]:
     """Writes the weights, and beside them `<name>.py`: the plain class, or the file that the network came from."""
     from safetensors.torch import save
 
-    if len(work.shipped.output_names) > 1:
-        raise ExportError(
-            "safetensors holds a network's weights alone, not the guard: use --to onnx or --to pt2"
-        )
     notes = []
+    if work.shipped.guard is not None:
+        guard_file(path).write_bytes(work.shipped.guard.saved())
+        notes.append(f"{guard_file(path).name} is the guard, which netwright applies")
     beside = plain_file(path)
     if work.file is not None:
         beside.write_bytes(work.file.read_bytes())
@@ -57,6 +56,11 @@ def write(work: Work, path: Path) -> list[str]:
         "the preparation lies in the card as data: netwright applies it, other programs follow its numbers"
     )
     return notes
+
+
+def guard_file(path: Path) -> Path:
+    """Returns where the guard lies."""
+    return path.with_suffix(".guard.safetensors")
 
 
 def plain_file(path: Path) -> Path:
@@ -86,11 +90,12 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
         raise ArtefactError(
             f"{path}: the weights are another network's: {' '.join(str(error).split())[:200]}"
         ) from None
-    return _running(card, module, meaning, temperature), extra["card"]
+    guard = None if card.strange_above is None else Guard.read(guard_file(path))
+    shipped = Shipped(card.prepared_by, module, meaning=meaning, temperature=temperature, guard=guard)
+    return _running(shipped.eval()), extra["card"]
 
 
-def _running(card: Card, module: nn.Module, meaning: Meaning | None, temperature: float) -> Forward:
-    shipped = Shipped(card.prepared_by, module, meaning=meaning, temperature=temperature).eval()
+def _running(shipped: Shipped) -> Forward:
 
     def forward(raw: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
