@@ -12,7 +12,6 @@ from torch import Tensor
 
 from netwright.errors import ExportError, NetwrightError
 from netwright.run import FROM_PYTHON, Run
-from netwright.shipping import Answering, Shipped
 from netwright.shipping.artefacts import is_artefact, open_artefact, write_artefact, write_sidecar
 from netwright.shipping.certificate import EXACT, INT8, Examples, certify
 from netwright.shipping.formats import Format, Work, formats
@@ -53,7 +52,7 @@ def export(
     score_before = _score(run)
     sidecar = write_artefact(to, work, path)
     sidecar["certificate"] = certificate = certify(
-        _answering(work),
+        run.answering,
         open_artefact(path, unproven=True),
         test_examples(run),
         tolerance=allowed,
@@ -122,26 +121,10 @@ def _work(run: Run, chosen: Format, *, batch: int | None, int8: bool) -> Work:
         )
     dtype = getattr(torch, dtype_of(run.preparation))
     calibration = _spread(run.data.train, CALIBRATION).to(dtype) if int8 else None
-    shipped, card = run.shipped(), run.card()
-    if not chosen.traced and len(shipped.output_names) > 1:
-        # The module itself has weights and a class; the guard is netwright's own and stays with the run.
-        shipped = Shipped(
-            shipped.preparation, shipped.network, meaning=shipped.meaning, temperature=shipped.temperature
-        )
-        card = replace(card, strange_above=None)
+    shipped = run.shipped()
     source, file = (None, None) if chosen.traced else _plain(run)
     example = _spread(part, TRACED).to(dtype)
-    return Work(shipped.eval(), card, example, batch, calibration, source, file)
-
-
-def _answering(work: Work) -> Answering:
-    """Returns what answers before the export: the module itself, from the same raw input."""
-
-    def forward(raw: Tensor) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            return work.shipped(raw)
-
-    return Answering(work.card, work.shipped.preparation, forward)
+    return Work(shipped.eval(), run.card(), example, batch, calibration, source, file)
 
 
 def _spread(part: Any, count: int) -> Tensor:
