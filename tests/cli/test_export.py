@@ -69,11 +69,13 @@ def test_what_is_printed(netwright: Any, run: Path, folder: Path) -> None:
 def test_safetensors_with_the_plain_class(netwright: Any, script: Any, run: Path, folder: Path) -> None:
     netwright("export", "run", "--to", "safetensors", "--out", "net.safetensors")
     (folder / "stranger.py").write_text(
-        "import json, sys, torch\nfrom safetensors.torch import load_file\nfrom net import network\n"
+        "import json, sys, torch\nfrom safetensors import safe_open\nfrom safetensors.torch import load_file\nfrom net import network\n"
+        "told = json.loads(safe_open('net.safetensors', 'pt').metadata()['netwright'])\n"
+        "assert told['meaning'] == 'logits'\n"
         "made = network().eval()\nmade.load_state_dict(load_file('net.safetensors'))\n"
         "how = json.load(open('net.safetensors.json'))['card']['preparation']\n"
         "x = (torch.full((1, 1, 8, 8), 7.0) / how['scale'] - how['mean'][0]) / how['std'][0]\n"
-        "print(json.dumps(made(x).softmax(1)[0].tolist()))\n"
+        "print(json.dumps((made(x) / told['temperature']).softmax(1)[0].tolist()))\n"
     )
     found = script("stranger.py").json
     want = netwright("predict", "run", "-", "--json", stdin=json.dumps([[[7] * 8] * 8])).json[0]

@@ -55,6 +55,11 @@ def write(work: Work, path: Path) -> list[str]:
     notes.append(
         "the preparation lies in the card as data: netwright applies it, other programs follow its numbers"
     )
+    if work.shipped.meaning is not None:
+        notes.append(
+            f"the network's outputs are {work.shipped.meaning}, calibrated by the temperature {work.shipped.temperature:.4g} "
+            "(both in the file's metadata)"
+        )
     return notes
 
 
