@@ -231,5 +231,5 @@ def shipped_as() -> Callable[..., Ready]:
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
-    if "kind" in metafunc.fixturenames:
+    if {"make", "kind"} <= set(metafunc.fixturenames):
         metafunc.parametrize("kind", list(KINDS))
