@@ -27,6 +27,7 @@ FLOORS = {
     "run": 4,
     "eject": 4,
     "fitting": 4,
+    "explaining": 4,
     "exporting": 4,
     "forecasting": 4,
     "outcome": 4,

@@ -9,6 +9,7 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── RunFolderError        a folder that is not a run, or cannot be written
 ├── CheckpointError       a checkpoint that is damaged or belongs to another network
 ├── ExportError           a network that a format cannot hold
+├── ExplanationError      a prediction that cannot be explained
 ├── ArtefactError         an exported file that is damaged, changed or not proven
 ├── TrainingFailed        a run that began and could not go on (exit code 1)
 └── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
@@ -61,6 +62,10 @@ class CheckpointError(NetwrightError):
 
 class ExportError(NetwrightError):
     """A network that a format cannot hold, or a format that is not installed."""
+
+
+class ExplanationError(NetwrightError):
+    """A prediction that cannot be explained, or a package for it that is missing."""
 
 
 class ArtefactError(NetwrightError):

@@ -25,6 +25,7 @@ from netwright.training.losses import match_targets, meaning_of, to_probabilitie
 
 if TYPE_CHECKING:
     from netwright.data import Data, Preparation
+    from netwright.explaining import Explanation
     from netwright.shipping import Answering, Card, Guard, Shipped
 
 RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
@@ -309,6 +310,24 @@ class Run:
             DataError: an input that cannot be read or has another shape than the training data.
         """
         return self.answering.predict(inputs, batch=batch)
+
+    def explain_prediction(
+        self,
+        inputs: Any = None,
+        *,
+        of: str | None = None,
+        against: str | None = None,
+        row: int = 1,
+        test: int | None = None,
+    ) -> Explanation:
+        """Returns why one example is answered as it is, as `netwright.explaining.explain_prediction` has it (`pip install 'netwright[explain]'`).
+
+        Without inputs: the test example numbered `test`, or the one on which the run is wrong and most sure. Printed, it is text; in
+        a notebook a page.
+        """
+        from netwright.explaining import explain_prediction
+
+        return explain_prediction(self, inputs, of=of, against=against, row=row, test=test)
 
     @cached_property
     def answering(self) -> Answering:

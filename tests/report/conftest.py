@@ -16,8 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from netwright.explain.attribution import Attribution
+from netwright.explaining import Explanation, Map, Part
 from netwright.report import Report, write_report
+from netwright.report.explanation import write_explanation
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -363,7 +367,93 @@ def reports() -> dict[str, Report]:
 
 
 @pytest.fixture(scope="session")
-def pages(reports: dict[str, Report], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same reports, written."""
+def explanations() -> dict[str, Explanation]:
+    """Explanations of a picture, a text, a table's row and a series."""
+    generator = np.random.default_rng(3)
+    ten = {str(digit): 0.91 if digit == 4 else 0.01 for digit in range(10)}
+    record = {"input": "test example 147", "label": "4", "probabilities": ten, "unlike_training": False}
+    grid = generator.normal(size=(28, 28))
+    image = tuple(
+        Map(
+            Attribution(name, torch.from_numpy(grid), signed, total, like),
+            grid=abs(grid) if not signed else grid,
+        )
+        for name, signed, total, like in (
+            ("saliency", False, None, 0.02),
+            ("integrated gradients", True, 1.25, 0.07),
+            ("occlusion", True, None, 0.81),
+        )
+    )
+    words = ["what", HOSTILE, "a" * 90, "lovely", *(f"word{number}" for number in range(30))]
+    adds = torch.from_numpy(generator.normal(size=len(words)))
+    tokens = tuple(Part(word, float(one)) for word, one in zip(words, adds))
+    cells = (("age", "39"), ("sex", "male"), ("lives in", HOSTILE), ("gap", "a gap"))
+    columns = tuple(Part(name, float(one), text) for (name, text), one in zip(cells, adds))
+    rows = generator.normal(size=(96, 3))
+    names = ("load", "degrees", HOSTILE)
+    made = {
+        "image": ("digits · mlp", record, "5", "that it is 4 and not 5", 1.833, "log-odds", image, {}),
+        "text": (
+            "reviews · gru",
+            {
+                **record,
+                "input": f"{HOSTILE}.txt:3",
+                "label": "good",
+                "probabilities": {"good": 0.7, "bad": 0.3},
+            },
+            "good",
+            "that it is good",
+            0.85,
+            "log-odds",
+            (Map(Attribution("leave one out", adds, likeness=0.21), tokens, kind="tokens"),),
+            {
+                "integrated gradients": "the network has no nn.Embedding that is given the tokens by themselves"
+            },
+        ),
+        "table": (
+            "people · mlp",
+            {"input": "people.csv, row 3", "label": None, "value": 12.5, "unlike_training": True},
+            None,
+            "the value",
+            12.5,
+            "the data's unit",
+            (Map(Attribution("shapley", adds[:4], sum_wanted=2.0, reason="4 parts are too few"), columns),),
+            {},
+        ),
+        "series": (
+            "ETTh1 · dlinear",
+            {"input": "test example 652", "label": None, "value": [[1.0] * 3] * 24, "unlike_training": None},
+            "5.36, 2.61, 2.49, 0.853, …",
+            "the mean of all values",
+            1.0,
+            "the data's unit",
+            (
+                Map(
+                    Attribution("integrated gradients", torch.from_numpy(rows), sum_wanted=3.0, likeness=0.3),
+                    tuple(Part(name, float(sum(rows[:, place]))) for place, name in enumerate(names)),
+                    rows,
+                    columns=names,
+                ),
+            ),
+            {},
+        ),
+    }
+    picture = generator.integers(0, 256, (28, 28), dtype=np.uint8)
+    return {
+        name: Explanation("runs/one", *entries, picture if name == "image" else None)  # type: ignore[arg-type]
+        for name, entries in made.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def pages(
+    reports: dict[str, Report],
+    explanations: dict[str, Explanation],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """The same reports, and explanations, written."""
     folder = tmp_path_factory.mktemp("pages")
-    return {name: write_report(folder / f"{name}.html", report) for name, report in reports.items()}
+    written = {name: write_report(folder / f"{name}.html", report) for name, report in reports.items()}
+    for name, found in explanations.items():
+        written[f"explained-{name}"] = write_explanation(folder / f"explained-{name}.html", found)
+    return written

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 KINDS = ["fashion", "two", "forty", "hundred", "regression", "interrupted", "text", "hostile", "minimal"]
+EXPLAINED = ["explained-image", "explained-text", "explained-table", "explained-series"]
 
 # What sticks out to the right, unless a box around it scrolls or cuts.
 OVERFLOWING = """
@@ -58,7 +59,7 @@ FAINT = """
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *EXPLAINED])
 def test_nothing_sticks_out_and_nothing_is_loaded(
     name: str, width: int, pages: dict[str, Path], browser: Any
 ) -> None:
@@ -75,7 +76,7 @@ def test_nothing_sticks_out_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["fashion", "hundred", "regression", "interrupted", "hostile"])
+@pytest.mark.parametrize("name", ["fashion", "hundred", "regression", "interrupted", "hostile", *EXPLAINED])
 def test_every_text_can_be_read(name: str, dark: bool, pages: dict[str, Path], browser: Any) -> None:
     browser.open(pages[name], width=1280, dark=dark)
     assert browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is dark
@@ -117,7 +118,7 @@ def test_pictures_are_there_and_small_ones_keep_their_pixels(pages: dict[str, Pa
 
 
 def test_headings_go_down_one_by_one_and_charts_have_texts(pages: dict[str, Path], browser: Any) -> None:
-    for name in ("fashion", "regression"):
+    for name in ("fashion", "regression", "explained-image", "explained-text"):
         browser.open(pages[name], width=1280)
         levels = browser.evaluate(
             "[...document.querySelectorAll('h1,h2,h3')].map(heading => +heading.tagName[1])"

@@ -15,6 +15,7 @@ from netwright.cli import (
     eject,
     examine,
     explain,
+    explain_prediction,
     export,
     finetune,
     fit,
@@ -35,7 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (fit, finetune, test, predict, write, resume, eject, export, serve, examine, explain, inspect):
+for verb in (
+    fit,
+    finetune,
+    test,
+    predict,
+    write,
+    resume,
+    eject,
+    export,
+    serve,
+    examine,
+    explain,
+    explain_prediction,
+    inspect,
+):
     verb.register(app)
 
 

@@ -14,8 +14,8 @@ from netwright.errors import NetwrightError
 SIDE_AT_MOST = 112
 
 
-def data_uri(image: Any) -> str:
-    """Returns a picture as the `data:` address of a PNG, made smaller if a side exceeds 112.
+def data_uri(image: Any, *, side: int = SIDE_AT_MOST) -> str:
+    """Returns a picture as the `data:` address of a PNG, made smaller if a side exceeds `side` pixels.
 
     `image`: (H, W), (H, W, 1) or (H, W, 3) uint8. Raises NetwrightError for anything else.
 
@@ -37,7 +37,7 @@ def data_uri(image: Any) -> str:
             f"a picture in the report must be uint8 of shape (H, W) or (H, W, 3), not {pixels.dtype} {pixels.shape}"
         )
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((SIDE_AT_MOST, SIDE_AT_MOST))
+    picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -30,6 +30,10 @@ class Answering:
 
     def predict(self, inputs: Any, *, batch: int = 256) -> list[dict[str, Any]]:
         """Returns one record an example for raw inputs: files, folders, or arrays as the data set has them (as `Run.predict`)."""
+        return list(self.records(self.read(inputs), batch=batch))
+
+    def read(self, inputs: Any) -> Iterable[tuple[str, Any]]:
+        """Yields (name, what `preparation.read` gives) of each example in inputs as `predict` takes them; raises DataError."""
         # Where texts are the examples, only a Path is a file.
         path: Any = os.PathLike if self.preparation.takes_text else str | os.PathLike
         if isinstance(inputs, path):
@@ -40,10 +44,8 @@ class Answering:
             and inputs
             and all(isinstance(item, path) for item in inputs)
         ):
-            raw: Iterable[tuple[str, Tensor]] = self.preparation.read_files(inputs)
-        else:
-            raw = ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
-        return list(self.records(raw, batch=batch))
+            return self.preparation.read_files(inputs)
+        return ((str(index), example) for index, example in enumerate(self.preparation.read_many(inputs)))
 
     def records(self, raw: Iterable[tuple[str, Any]], *, batch: int = 256) -> Iterator[dict[str, Any]]:
         """Yields one record an example of (name, what `preparation.read` gave).

@@ -1,0 +1,1 @@
+"""What a network does with an example: which parts of it an answer rests on."""
