@@ -100,7 +100,7 @@ class Map:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Why one example is answered as it is.
 
@@ -135,7 +135,7 @@ class Explanation:
             **({"note": self.note} if self.note else {}),
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from netwright.report.explanation import explanation_text
 
         return explanation_text(self)
