@@ -5,10 +5,6 @@ What XNNPACK computes goes to it, the rest to ExecuTorch's own kernels. The file
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,22 +13,17 @@ from torch import Tensor
 
 from netwright.errors import ArtefactError, ExportError
 from netwright.shipping.formats import Forward, Work, needed
+from netwright.shipping.formats.quiet import quiet
 
 
 def write(work: Work, path: Path) -> list[str]:
     """Writes the file."""
     graph = work.graph
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with quiet():
         library = needed("executorch.exir", of="executorch", extra="executorch")
         backend = needed(
             "executorch.backends.xnnpack.partition.xnnpack_partitioner", of="executorch", extra="executorch"
         )
-        logging.getLogger().setLevel(logging.ERROR)
         try:
             lowered = library.to_edge_transform_and_lower(
                 graph.program, partitioner=[backend.XnnpackPartitioner()]

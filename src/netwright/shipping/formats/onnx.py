@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,9 +14,12 @@ from torch import Tensor, nn
 
 from netwright.errors import ArtefactError, ExportError
 from netwright.shipping.formats import Forward, Work, needed
+from netwright.shipping.formats.quiet import quiet
 from netwright.shipping.graph import Graph
 
 KEY = "netwright"
+# They remark on packages and on what is folded.
+LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 # Protocol buffers hold no more; weights beside the file would be a second file to lose.
 BYTES_AT_MOST = (1 << 31) - (1 << 20)
 # Where layers with a state, or attention, make ranges that no calibration foresees, they are taken anew for each batch.
@@ -71,7 +70,7 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
 def _converted(graph: Graph) -> Any:
     names = [port.name for port in graph.outputs]
     try:
-        with _quiet():
+        with quiet(*LOGGERS):
             made = torch.onnx.export(
                 graph.program, dynamo=True, input_names=[graph.input.name], output_names=names, verbose=False
             )
@@ -79,27 +78,6 @@ def _converted(graph: Graph) -> Any:
         raise ExportError(_lacking(error, graph)) from error
     assert made is not None
     return made.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks on packages and on what it folds from a person's screen."""
-    loggers = [
-        logging.getLogger("torch.onnx"),
-        logging.getLogger("onnxscript"),
-        logging.getLogger("onnx_ir"),
-        logging.getLogger(),
-    ]
-    before = [(one, one.level) for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for one, level in before:
-            one.setLevel(level)
 
 
 def _lacking(error: BaseException, graph: Graph) -> str:
@@ -140,7 +118,7 @@ def _in_int8(model: Any, work: Work) -> tuple[Any, str]:
     prepared = [node.name for node in model.graph.node if not _of_network(node)]
     recurrent = any(isinstance(module, WEIGHTS_ALONE) for module in work.shipped.network.modules())
     attentive = any("scaled_dot_product" in str(node.target) for node in work.graph.program.graph.nodes)
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet(*LOGGERS):
         made = Path(folder) / "int8.onnx"
         if recurrent or attentive:
             kinds = ["MatMul", "Gemm", "LSTM", "Attention"]

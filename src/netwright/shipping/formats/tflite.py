@@ -6,11 +6,7 @@ lies in the sidecar.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,21 +16,16 @@ from torch import Tensor
 
 from netwright.errors import ArtefactError, ExportError
 from netwright.shipping.formats import Forward, Work, needed
+from netwright.shipping.formats.quiet import quiet
 from netwright.shipping.portable import plain_attention, portable
 
 
 def write(work: Work, path: Path) -> list[str]:
     """Writes the file."""
     graph = work.graph
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with quiet():
         library = needed("litert_torch", of="tflite", extra="tflite")
         needed("ai_edge_litert.interpreter", of="tflite", extra="tflite")
-        logging.getLogger().setLevel(logging.ERROR)
         try:
             with plain_attention():
                 made = library.convert(portable(work.shipped), (graph.example,))
