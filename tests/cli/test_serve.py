@@ -10,7 +10,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +164,7 @@ def test_many_clients_at_once_are_all_answered(run: Path, netwright: Any) -> Non
     process.end(60)
 
 
-@pytest.mark.skipif(find_spec("netwright.shipping.artefacts") is None, reason="nothing is exported yet")
 def test_an_artefact_is_served_as_its_run_is(run: Path, folder: Path, netwright: Any) -> None:
-    pytest.importorskip("onnxruntime")
     netwright("export", "run", "--to", "onnx", "--out", "digits.onnx")
     rows = [[[(7 * row + pixel) % 17 for pixel in range(8)] for row in range(8)]] * 3
     answers = []

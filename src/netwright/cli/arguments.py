@@ -13,8 +13,14 @@ import typer
 
 if TYPE_CHECKING:
     from netwright.recipe import Recipe
+    from netwright.run import Run
+    from netwright.shipping import Answering
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
+RunOrArtefact = Annotated[
+    str,
+    typer.Argument(metavar="RUN|ARTEFACT", help="A run's folder, or what export wrote.", show_default=False),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")
 ]
@@ -34,6 +40,17 @@ def recipe_layer(source: str) -> dict[str, Any]:
 
     path = Path(source)
     return Recipe.read(path) if path.suffix in (".yaml", ".yml") else {"data.source": source}
+
+
+def opened(source: str) -> Run | Answering:
+    """Returns what answers: an exported file, opened again, or the run in a folder; raises the error that tells why there is none."""
+    if Path(source).is_file():
+        from netwright.shipping.artefacts import open_artefact
+
+        return open_artefact(source)
+    from netwright.run import Run
+
+    return Run(source)
 
 
 def print_json(content: Any) -> None:

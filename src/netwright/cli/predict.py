@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.cli.arguments import AsJson, RunFolder, print_json
+from netwright.cli.arguments import AsJson, RunOrArtefact, opened, print_json
 from netwright.errors import DataError
 
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: RunFolder,
+    run: RunOrArtefact,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="FILE...", help="Files or folders; - reads JSON rows from standard input."),
@@ -31,13 +31,13 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict labels with their probabilities, or values, for new raw inputs."""
-    opened = _opened(run)
+    answering = opened(run)
     records: list[dict[str, Any]] = []
     files = [name for name in inputs if name != "-"]
     if files:
-        records += opened.predict([Path(name) for name in files])
+        records += answering.predict([Path(name) for name in files])
     if "-" in inputs:
-        records += opened.predict(read_rows(_standard_input()))
+        records += answering.predict(read_rows(_standard_input()))
     if out is not None:
         out.write_text(as_csv(records) if out.suffix == ".csv" else as_lines(records), encoding="utf-8")
     if as_json:
@@ -45,17 +45,6 @@ def predict(
     elif out is None:
         for record in records:
             print(in_words(record))
-
-
-def _opened(name: str) -> Any:
-    """Returns what predicts: a run, or an exported file of one."""
-    if Path(name).is_file():
-        from netwright.shipping.artefacts import open_artefact
-
-        return open_artefact(name)
-    from netwright.run import Run
-
-    return Run(name)
 
 
 def _standard_input() -> str:

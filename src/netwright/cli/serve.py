@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netwright.cli.arguments import say, whole
+from netwright.cli.arguments import RunOrArtefact, opened, say, whole
 
 if TYPE_CHECKING:
     from netwright.shipping import Answering
@@ -19,12 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|ARTEFACT", help="A run's folder, or what export wrote.", show_default=False
-        ),
-    ],
+    source: RunOrArtefact,
     host: Annotated[
         str, typer.Option(help="The address to listen at; 0.0.0.0 is every one that this machine has.")
     ] = "127.0.0.1",
@@ -64,7 +58,7 @@ def serve(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     limits = Limits(**asked)  # type: ignore[arg-type]
     with bound_socket(host, number) as bound:
-        answering = opened(source)
+        answering = _answering_of(source)
 
         def tell() -> None:
             print(address_of(bound), flush=True)
@@ -77,23 +71,19 @@ def serve(
         listen(answering, bound, limits, on_ready=tell)
 
 
-def opened(source: str) -> Answering:
-    """Returns what answers for a run's folder or an artefact; raises the error that tells why there is none."""
+def _answering_of(source: str) -> Answering:
+    """Returns what answers for an artefact or a finished run."""
     from netwright.errors import RunFolderError
-    from netwright.run import RECIPE, Run
+    from netwright.run import Run
 
-    path = Path(source)
-    if not (path / RECIPE).is_file() and path.exists():
-        from netwright.shipping.artefacts import open_artefact  # type: ignore[import-not-found,unused-ignore]
-
-        artefact: Answering = open_artefact(path)
-        return artefact
-    run = Run(path)
-    if not run.finished:
+    found = opened(source)
+    if not isinstance(found, Run):
+        return found
+    if not found.finished:
         raise RunFolderError(
-            f"{path} is not finished, so that it was never tested.\nGo on with: netwright resume {path}"
+            f"{found.path} is not finished, so that it was never tested.\nGo on with: netwright resume {found.path}"
         )
-    return run.answering
+    return found.answering
 
 
 def _check_packages() -> None:
