@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netwright.data.series import SeriesSplit
 from netwright.errors import ExportError, NetwrightError
 from netwright.run import FROM_PYTHON, Run
 from netwright.shipping.artefacts import is_artefact, open_artefact, write_artefact, write_sidecar
@@ -70,7 +71,8 @@ def test_examples(run: Run) -> Iterator[Examples]:
     dtype = getattr(torch, dtype_of(run.preparation))
     for rows in torch.arange(len(part)).split(part.evaluation_batch):
         known = part.known_targets(rows) if getattr(part, "horizon", None) else None
-        targets = part._targets(part.places[rows]) if hasattr(part, "places") else part.targets[rows]
+        # All targets of a series at once take `horizon` times the memory of its rows.
+        targets = part.prepared(rows)[1] if isinstance(part, SeriesSplit) else part.targets[rows]
         if run.classes is None:
             targets = part.preparation.in_units(targets)
         yield Examples(part.raw(rows).to(dtype), targets, known)
@@ -121,10 +123,9 @@ def _work(run: Run, chosen: Format, *, batch: int | None, int8: bool) -> Work:
         )
     dtype = getattr(torch, dtype_of(run.preparation))
     calibration = _spread(run.data.train, CALIBRATION).to(dtype) if int8 else None
-    shipped = run.shipped()
     source, file = (None, None) if chosen.traced else _plain(run)
     example = _spread(part, TRACED).to(dtype)
-    return Work(shipped.eval(), run.card(), example, batch, calibration, source, file)
+    return Work(run.shipped.eval(), run.card(), example, batch, calibration, source, file)
 
 
 def _spread(part: Any, count: int) -> Tensor:

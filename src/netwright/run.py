@@ -334,7 +334,7 @@ class Run:
         """What turns raw examples into records, as `predict`, the server and an export do."""
         from netwright.shipping import Answering
 
-        shipped = self.shipped()
+        shipped = self.shipped
 
         def forward(raw: Tensor) -> tuple[Tensor, ...]:
             with evaluation_mode(self.network):
@@ -342,8 +342,9 @@ class Run:
 
         return Answering(self.card(), self.preparation, forward)
 
+    @cached_property
     def shipped(self) -> Shipped:
-        """Returns preparation, trained network and the meaning of its outputs in one module, on the CPU."""
+        """Preparation, trained network and the meaning of its outputs in one module, on the CPU."""
         from netwright.shipping import Shipped
 
         meaning = None if self.classes is None else meaning_of(self.loss())
