@@ -613,24 +613,16 @@ def _finish(
         _write_weights(run, state)
     wait_for_all(processes)
     run.load_weights(state.network)
-    precision = run.recipe.train.precision
-    scores, answers, targets = None, None, None
     held = _held_out(run.recipe, state, data)
     calibration = Calibration.fitted(held, learned=run.recipe.data.overfit is not None)
     decision = _decision(run.recipe, data, held, calibration)
-    if len(data.test):
-        scores, answers, targets = score(
-            state.network,
-            data.test,
-            state.loss,
-            classes=data.classes,
-            decision=decision,
-            temperature=calibration.temperature,
-            precision=precision,
-            processes=processes,
-        )
-        if getattr(data.test, "horizon", None):
-            scores = with_plain_forecasts(scores, data.train, data.test)
+    scores, answers, targets = _scored(
+        state,
+        data,
+        decision=decision,
+        temperature=calibration.temperature,
+        precision=run.recipe.train.precision,
+    )
     result: dict[str, Any] = {
         "run": str(run.path),
         "test": scores,
@@ -663,6 +655,27 @@ def _finish(
             calibration=calibration.shown(tested),
         )
     wait_for_all(processes)
+
+
+def _scored(
+    state: TrainingState, data: Data, *, decision: Decision | None, temperature: float, precision: str
+) -> tuple[dict[str, Any] | None, Tensor | None, Tensor | None]:
+    """Returns the test part's scores and what they were computed from, as `run.score` does; all None without a test part."""
+    if not len(data.test):
+        return None, None, None
+    scores, answers, targets = score(
+        state.network,
+        data.test,
+        state.loss,
+        classes=data.classes,
+        decision=decision,
+        temperature=temperature,
+        precision=precision,
+        processes=state.processes,
+    )
+    if getattr(data.test, "horizon", None):
+        scores = with_plain_forecasts(scores, data.train, data.test)
+    return scores, answers, targets
 
 
 def _check_decision(recipe: Recipe, data: Data) -> None:

@@ -38,6 +38,9 @@ _DECIDED_BY_THE_DATA = {
 }
 
 
+# Sections that the recipes of runs by older versions do not have.
+_ADDED_LATER = ("transfer", "guard")
+
 # What the recipes of the named sets of images have in common: how they were found stands in EXPERIMENTS.md.
 _CONVOLUTIONS: dict[str, Any] = {
     "network.name": "cnn",
@@ -416,7 +419,7 @@ class Recipe(_Section):
         Options of an optimizer, a loss or a schedule go with its name. Examples to be learned by heart stay as they are.
         """
         wanted: dict[str, dict[str, Any]] = {}
-        if all(section in given for section in cls.model_fields if section not in ("transfer", "guard")):
+        if all(section in given for section in cls.model_fields if section not in _ADDED_LATER):
             return (
                 wanted  # what a run has written: every entry is there, and no folder needs to be looked into
             )

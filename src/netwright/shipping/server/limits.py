@@ -14,8 +14,10 @@ class Limits:
     body_bytes: of one request, --max-bytes. held_bytes: of all large bodies that are being received at once; `small_bytes` and less
     always find room. inputs: examples of one request. batch: examples that go through the network at once; wait_seconds: how long
     the first of them waits for others. queue: examples that wait for the network; above that 503. answer_seconds: from a whole body
-    to its answer. head_bytes: of a request's line and headers. head_seconds, body_seconds: for a client to send them. write_seconds: for a client to read its answer. readers:
-    threads that decode pictures and such. pixels: of one picture, those of 16 bits counting four times. samples: of one recording,
+    to its answer. head_bytes: of a request's line and headers. head_seconds, body_seconds: for a client to send them. write_seconds: for a client to read its answer.
+    keep_alive_seconds: that a connection may be silent between two requests. closing_seconds: for what is in flight when the server ends.
+    connections: at once; one more takes the place of the slowest. readers: threads that decode pictures and such; waiting_to_be_read:
+    bodies that wait for one of them, above that 503. pixels: of one picture, those of 16 bits counting four times. samples: of one recording,
     of all its channels. characters: of one text. brackets, depth: lists and objects in JSON, and how deep they may lie.
     """
 
