@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -82,6 +83,7 @@ class Served:
 
     def __enter__(self) -> Served:
         command = [sys.executable, "-m", "netwright", "serve", self.run, "--port", "0", *self.options]
+        self.folder = TemporaryDirectory(prefix="netwright-load-")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout
         self.address = self.process.stdout.readline().strip()
@@ -91,6 +93,7 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
+        self.folder.cleanup()
 
     def processor_seconds(self) -> float:
         """Returns what the server has taken of the processors up to now: what other programs take does not change that much."""
@@ -98,7 +101,7 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def body(self, given: Path | None = None) -> Path:
-        """Writes a request's body of one input, that of a JSON file or the example of the server's own OpenAPI; returns the file."""
+        """Writes a request's body of one input, that of a JSON file or the example of the server's own OpenAPI; returns the file, which goes with the server."""
         import urllib.request
 
         with urllib.request.urlopen(f"{self.address}/openapi.json") as answer:
@@ -106,7 +109,7 @@ class Served:
         example = operation["requestBody"]["content"]["application/json"]["example"]
         if given is not None:
             example = {"inputs": [json.loads(given.read_text(encoding="utf-8"))]}
-        file = Path(f"/tmp/netwright-load-{os.getpid()}.json")
+        file = Path(self.folder.name, "body.json")
         file.write_text(json.dumps(example))
         return file
 

@@ -72,6 +72,10 @@ class Browser:
 
     def open(self, page: Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
         """Loads a file at a width, and waits until it is there."""
+        self.visit(page.resolve().as_uri(), width=width, dark=dark, media=media)
+
+    def visit(self, address: str, *, width: int = 1280, dark: bool = False, media: str = "screen") -> None:
+        """Goes to an address, and waits until it is there."""
         self.requests.clear()
         self.complaints.clear()
         self.send(
@@ -83,7 +87,7 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=address)
         self._message("Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:

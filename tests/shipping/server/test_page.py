@@ -36,21 +36,6 @@ KINDS = ("digits", "photos", "rows", "table", "text", "sound", "series")
 class Visitor(CHROMIUM.Browser):  # type: ignore[misc,name-defined]
     """A browser that goes to an address, and does what a person does there."""
 
-    def visit(self, address: str, *, width: int = 1280, dark: bool = False) -> None:
-        self.requests.clear()
-        self.complaints.clear()
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=844,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", media="screen", features=[scheme])
-        self.send("Page.navigate", url=address)
-        self._message("Page.loadEventFired")
-
     def draw(self, points: list[tuple[float, float]]) -> None:
         """One stroke on the board, its points as shares of its sides."""
         left, top, side = self.evaluate(
