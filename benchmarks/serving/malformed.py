@@ -57,7 +57,7 @@ def requests(example: Any, *, seed: int, count: int) -> Iterator[tuple[bytes, fl
 def _request(
     body: bytes, media: str, *, method: str = "POST", path: str = "/predict", more: str = ""
 ) -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n{more}Connection: close\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n{more}Connection: close\r\n\r\n"
     return head.encode("latin-1") + body
 
 
@@ -164,11 +164,13 @@ def _broken_http(draw: random.Random, example: Any) -> bytes:
     if kind == 4:
         sizes = [b"5\r\nabc", b"FFFFFFFFFFFFFFFF\r\n", b"-1\r\n\r\n", b"0\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"]
         return (
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
             + draw.choice(sizes)
         )
     if kind == 5:
-        return whole.replace(b"Host: x", b"Host: x\r\nX-A: " + b"a" * draw.choice([1000, 100_000]))
+        return whole.replace(
+            b"Host: 127.0.0.1", b"Host: 127.0.0.1\r\nX-A: " + b"a" * draw.choice([1000, 100_000])
+        )
     if kind == 6:
         return _request(b"", "application/json", more="Expect: 100-continue\r\n")
     if kind == 7:

@@ -64,7 +64,7 @@ def test_sigterm_finishes_what_is_in_flight(run: Path, netwright: Any) -> None:
     process, address = started(netwright, "run", "--port", 0)
     host, port = address.removeprefix("http://").split(":")
     body = json.dumps({"inputs": [ZEROS] * 300}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=60) as opened:
         opened.sendall(head.encode() + body[:100])
         time.sleep(0.5)
@@ -90,6 +90,29 @@ def test_limits_on_the_command_line(run: Path, netwright: Any) -> None:
     process.end(60)
 
 
+def test_a_page_elsewhere_cannot_ask_by_a_name_of_its_own(run: Path, netwright: Any) -> None:
+    """DNS rebinding: the browser takes evil.example for the page's own server, and names it in the Host header."""
+    process, address = started(netwright, "run", "--port", 0, "--allow-host", "Models.example.org")
+    port = address.rpartition(":")[2]
+
+    def asked_as(host: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"{address}/health", headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    for host in (f"127.0.0.1:{port}", "localhost", "LOCALHOST.:1", "[::1]:80", f"models.example.org:{port}"):
+        assert asked_as(host)[0] == 200, host
+    for host in (f"evil.example:{port}", "127.0.0.1.evil.example", "localhost@evil.example", "[", "x" * 5000):
+        status, said = asked_as(host)
+        assert status == 400 and "is no name of this server (serve --allow-host NAME adds one)" in said
+        assert len(said) < 300
+    process.send(signal.SIGTERM)
+    process.end(60)
+
+
 def test_a_port_in_use(run: Path, netwright: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -111,6 +134,10 @@ def test_a_port_in_use(run: Path, netwright: Any) -> None:
         (["run", "--port", "x"], "--port is a whole number"),
         (["run", "--batch", "0"], "--batch is a whole number of at least 1"),
         (["run", "--max-bytes", "-1"], "--max-bytes is a whole number of at least 1"),
+        (
+            ["run", "--allow-host", "example.org:80"],
+            "--allow-host is a name such as example.org, without a port",
+        ),
         (["run", "--host", "203.0.113.7", "--port", "0"], "--host 203.0.113.7: no address of this machine"),
     ],
 )

@@ -23,6 +23,14 @@ def serve(
         str, typer.Option(help="The address to listen at; 0.0.0.0 is every one that this machine has.")
     ] = "127.0.0.1",
     port: Annotated[str, typer.Option(metavar="N", help="0: any that is free.")] = "8000",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name by which it is asked, beside this machine's own; may be repeated. Needed behind a proxy that passes its own name on.",
+            show_default=False,
+        ),
+    ] = None,
     max_bytes: Annotated[str, typer.Option(metavar="N", help="The largest body of a request.")] = str(
         8 << 20
     ),
@@ -48,8 +56,10 @@ def serve(
         "batch": whole("--batch", batch, least=1),
         "wait_seconds": (whole("--wait", wait, least=0) or 0) / 1000,
     }
+    allowed = _names(allow_host or [])
     _check_packages()
 
+    from netwright.shipping.server.hosts import is_loopback, names_for
     from netwright.shipping.server.limits import Limits
     from netwright.shipping.server.listening import address_of, bound_socket
     from netwright.shipping.server.listening import serve as listen
@@ -59,16 +69,17 @@ def serve(
     limits = Limits(**asked)  # type: ignore[arg-type]
     with bound_socket(host, number) as bound:
         answering = _answering_of(source)
+        address = bound.getsockname()[0]
 
         def tell() -> None:
             print(address_of(bound), flush=True)
             say(
                 f"{answering.card.title}: a page to try it at the address, /docs says what can be asked; Ctrl-C ends it."
             )
-            if not _is_loopback(bound.getsockname()[0]):
+            if not is_loopback(address):
                 say("Whoever reaches this machine can ask it: there is no password and no encryption.")
 
-        listen(answering, bound, limits, on_ready=tell)
+        listen(answering, bound, limits, hosts=names_for(host, address, allowed), on_ready=tell)
 
 
 def _answering_of(source: str) -> Answering:
@@ -86,6 +97,16 @@ def _answering_of(source: str) -> Answering:
     return found.answering
 
 
+def _names(allowed: list[str]) -> list[str]:
+    from netwright.errors import RecipeError
+    from netwright.shipping.server.hosts import name_in
+
+    for name in allowed:
+        if name_in(name) != name.lower():
+            raise RecipeError(f"--allow-host is a name such as example.org, without a port, not {name!r}")
+    return allowed
+
+
 def _check_packages() -> None:
     from netwright.errors import ServingError
 
@@ -99,9 +120,3 @@ def _check_packages() -> None:
         raise ServingError(
             f"serving needs {error.name}, which is not installed: pip install 'netwright[serve]'"
         ) from None
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

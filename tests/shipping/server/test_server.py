@@ -21,6 +21,7 @@ import torch
 from netwright.errors import DataError, ServingError
 from netwright.shipping import Answering
 from netwright.shipping.server.app import Application
+from netwright.shipping.server.hosts import names_for, stranger_in
 from netwright.shipping.server.limits import Limits
 from netwright.shipping.server.listening import address_of, bound_socket
 
@@ -208,6 +209,27 @@ def test_every_answer_has_the_headers_of_a_careful_server(client: Callable[..., 
         assert headers["cache-control"] == "no-store"
     policy = opened.get("/").headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
+
+
+@pytest.mark.parametrize("host", ['"><script>alert(1)</script>', "[", "a b", "[::1", "", "evil.example"])
+def test_the_host_header_is_no_way_into_a_page(host: str, port: Callable[..., int]) -> None:
+    where = port("digits")
+    opened = send(where, f"GET /docs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    answer = ended(opened).decode()
+    assert answer.startswith("HTTP/1.1 200 ") and "<script" not in answer
+    assert f"http://{host if host == 'evil.example' else f'127.0.0.1:{where}'}/predict" in answer
+
+
+def test_names_of_a_server() -> None:
+    own = {"localhost", "127.0.0.1", "[::1]"}
+    assert names_for("127.0.0.1", "127.0.0.1") == own
+    assert names_for("::1", "::1", ["A.example"]) == {*own, "a.example"}
+    assert names_for("box", "127.0.1.1") == {*own, "box", "127.0.1.1"}
+    assert names_for("0.0.0.0", "0.0.0.0") is None
+    assert names_for("0.0.0.0", "0.0.0.0", ["a.example"]) == {*own, "0.0.0.0", "a.example"}
+    headers = [(b"host", b"a.example"), (b"host", b"evil.example")]
+    assert stranger_in(headers, frozenset({"a.example"})) == "evil.example"
+    assert stranger_in(headers, None) is stranger_in([], frozenset()) is None
 
 
 def test_a_language_model_has_nothing_to_answer(answerings: dict[str, Answering]) -> None:

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from netwright.shipping.answers import Answering
 from netwright.shipping.server.body import Gone
 from netwright.shipping.server.facts import facts_of, predict_operation, refusal_schema
+from netwright.shipping.server.hosts import stranger_in
 from netwright.shipping.server.limits import Limits, Refusal
 from netwright.shipping.server.metrics import MEDIA_TYPE
 from netwright.shipping.server.page import content_security_policy, docs_page, page
@@ -33,11 +34,15 @@ HEADERS = [
 class Application:
     """The ASGI application that answers for one network: FastAPI, and before it the way of POST /predict, which is the hot one.
 
-    It counts requests, adds the headers that all answers have, and turns a fault of ours into a plain 500.
+    It counts requests, refuses those that name another host than `hosts` (None: any is taken), adds the headers that all answers
+    have, and turns a fault of ours into a plain 500.
     """
 
-    def __init__(self, answering: Answering, limits: Limits | None = None) -> None:
+    def __init__(
+        self, answering: Answering, limits: Limits | None = None, *, hosts: frozenset[str] | None = None
+    ) -> None:
         limits = limits or Limits()
+        self.hosts = hosts
         self.predicting = Predicting(answering, limits)
         self.fastapi = _routes(self.predicting, facts_of(answering.card, self.predicting.intake, limits))
 
@@ -55,8 +60,11 @@ class Application:
             await send(message)
 
         try:
+            stranger = stranger_in(scope["headers"], self.hosts)
             # By FastAPI's own way a small request takes 0.56 ms of the event loop, by this one 0.39.
-            if scope["path"] == "/predict" and scope["method"] == "POST":
+            if stranger is not None:
+                await _misdirected(stranger)(scope, receive, counted)
+            elif scope["path"] == "/predict" and scope["method"] == "POST":
                 response = await predict(self.predicting, Request(scope, receive))
                 await response(scope, receive, counted)
             else:
@@ -126,6 +134,11 @@ def _add_predict(app: FastAPI, predicting: Predicting) -> None:
     async def predict_inputs(request: Request) -> Response:
         """Answers inputs: labels with their probabilities, or values."""
         return await predict(predicting, request)
+
+
+def _misdirected(host: str) -> Response:
+    why = f"the header Host names {host[:80]!r}, which is no name of this server (serve --allow-host NAME adds one)"
+    return _refused(Refusal(400, why, close=True))
 
 
 def _refused(refusal: Refusal) -> Response:

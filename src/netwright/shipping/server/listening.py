@@ -58,22 +58,32 @@ def address_of(bound: socket.socket) -> str:
 
 
 def serve(
-    answering: Answering, bound: socket.socket, limits: Limits, *, on_ready: Callable[[], Any] = lambda: None
+    answering: Answering,
+    bound: socket.socket,
+    limits: Limits,
+    *,
+    hosts: frozenset[str] | None = None,
+    on_ready: Callable[[], Any] = lambda: None,
 ) -> None:
     """Answers until SIGTERM or Ctrl-C, then finishes what is in flight and calls the caller's handler of the signal.
 
-    `on_ready` is called when the network is warmed up and clients are accepted at the socket.
+    `hosts`: the names that a request's Host header may have, None any. `on_ready` is called when the network is warmed up and clients
+    are accepted at the socket.
     """
     # The network's thread and the event loop take turns: so that neither waits for the other as long as Python's default of 5 ms.
     sys.setswitchinterval(0.0005)
-    server_of(answering, limits, on_ready=on_ready).run(sockets=[bound])
+    server_of(answering, limits, hosts=hosts, on_ready=on_ready).run(sockets=[bound])
 
 
 def server_of(
-    answering: Answering, limits: Limits, *, on_ready: Callable[[], Any] = lambda: None
+    answering: Answering,
+    limits: Limits,
+    *,
+    hosts: frozenset[str] | None = None,
+    on_ready: Callable[[], Any] = lambda: None,
 ) -> uvicorn.Server:
     """Returns the server that `serve` runs; `should_exit` ends it."""
-    app = Application(answering, limits)
+    app = Application(answering, limits, hosts=hosts)
     config = uvicorn.Config(
         app,
         http=protocol_of(limits),
