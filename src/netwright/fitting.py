@@ -7,7 +7,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,9 @@ from netwright.transfer import Begun, Origin, begin_from, freezing_of, open_orig
 
 if TYPE_CHECKING:
     from netwright.data import Data
+
+# Takes the record of an epoch, as metrics.jsonl has it.
+OnEpoch = Callable[[dict[str, Any]], None]
 
 
 def fit(
@@ -194,8 +197,13 @@ def carry_out(
     quiet: bool = False,
     examine: bool = True,
     force: bool = False,
+    on_epoch: OnEpoch | None = None,
+    report: bool = True,
 ) -> Run:
     """Carries out a recipe in a new folder (or goes on in `out` where `resume` allows it).
+
+    `on_epoch` is called with the record of each epoch, once it is saved; what it raises ends the run, which can be gone on with.
+    Without `report` no report.html is written, which takes longer than a small network's training.
 
     Under `torchrun` every process calls this alike; they train together, and the first of them alone writes and
     speaks. A process that is started again after one failed goes on in the folder that was begun.
@@ -208,7 +216,7 @@ def carry_out(
         if folder is not None:
             begun = Run(folder, network=module, data=data)
             _check_same(recipe, begun)
-            return carry_on(begun, quiet=quiet, examine=examine)
+            return carry_on(begun, quiet=quiet, examine=examine, on_epoch=on_epoch, report=report)
         origin = None if recipe.transfer.source is None else open_origin(recipe.transfer.source)
         if data is None:
             kept = None if origin is None else preparation_for(origin, recipe)
@@ -239,7 +247,9 @@ def carry_out(
         note = part_of_the_batch(trained, recipe.data.batch, processes)
         if note is not None:
             _say(note, quiet)
-        return _train_and_test(run, state, data, quiet=quiet, examine=examine, known=known)
+        return _train_and_test(
+            run, state, data, quiet=quiet, examine=examine, known=known, on_epoch=on_epoch, report=report
+        )
 
 
 def _count_learning(state: TrainingState) -> str:
@@ -355,8 +365,15 @@ def _look_first(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool, f
     return seen
 
 
-def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
-    """Goes on with an interrupted run from its newest intact checkpoint, to the same weights."""
+def carry_on(
+    run: Run,
+    *,
+    quiet: bool = False,
+    examine: bool = True,
+    on_epoch: OnEpoch | None = None,
+    report: bool = True,
+) -> Run:
+    """Goes on with an interrupted run from its newest intact checkpoint, to the same weights; see `carry_out`."""
     processes = Processes.here()
     processes.check_batch(run.recipe.data.batch)
     with joined(processes):
@@ -379,7 +396,9 @@ def carry_on(run: Run, *, quiet: bool = False, examine: bool = True) -> Run:
             raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
         if processes.first:
             cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
-        return _train_and_test(run, state, data, quiet=quiet, examine=examine)
+        return _train_and_test(
+            run, state, data, quiet=quiet, examine=examine, on_epoch=on_epoch, report=report
+        )
 
 
 def _as_begun(run: Run, *, needed: bool) -> nn.Module:
@@ -428,6 +447,8 @@ def _train_and_test(
     quiet: bool,
     examine: bool,
     known: Preflight | None = None,
+    on_epoch: OnEpoch | None = None,
+    report: bool = True,
 ) -> Run:
     recipe = run.recipe
     data = _with_measured_reading(recipe, state, data, quiet=quiet)
@@ -440,11 +461,12 @@ def _train_and_test(
     try:
         with held_signals() as stop, progress, Log(run.path / METRICS, state) as log, watched as found:
             seen = _as_the_head_sees_it(recipe, state, data, quiet=quiet)
-            _train(run, state, seen, log=log, progress=progress, stop=stop)
+            _train(run, state, seen, log=log, progress=progress, stop=stop, on_epoch=on_epoch)
             seconds = log.seconds
     except TrainingFailed as error:
         raise _with_its_cause(run, error, found) from error
-    _finish(run, state, data, seconds=seconds, findings=_all_findings(found, known), quiet=quiet)
+    findings = _all_findings(found, known)
+    _finish(run, state, data, seconds=seconds, findings=findings, quiet=quiet, report=report)
     return run
 
 
@@ -495,7 +517,14 @@ def _can_be_watched(state: TrainingState, *, quiet: bool) -> bool:
 
 
 def _train(
-    run: Run, state: TrainingState, data: Data, *, log: Log, progress: Progress, stop: StopRequest
+    run: Run,
+    state: TrainingState,
+    data: Data,
+    *,
+    log: Log,
+    progress: Progress,
+    stop: StopRequest,
+    on_epoch: OnEpoch | None,
 ) -> None:
     """Takes the steps: shows, logs, validates, saves, and stops where it is asked to."""
     recipe = run.recipe
@@ -519,8 +548,9 @@ def _train(
             progress.advance(step.loss)
             if step.number % recipe.log.every_steps == 0:
                 log.step(step)
-            if step.ends_epoch:
-                progress.epoch(shown(_end_epoch(run, step, data, log)))
+            record = _end_epoch(run, step, data, log) if step.ends_epoch else None
+            if record is not None:
+                progress.epoch(shown(record))
             late, number = saving.late(), stop.signal or 0
             if not alone:
                 late, number = agreement(save=late, stop=number)
@@ -532,6 +562,8 @@ def _train(
                 _say(f"\n{said}", progress.quiet)
                 stop.signal = signal.Signals(number)
                 stop.obey()
+            if record is not None and on_epoch is not None:
+                on_epoch(record)
             if step.ends_epoch and state.stopping.should_stop:
                 break
 
@@ -603,6 +635,7 @@ def _finish(
     seconds: float,
     findings: dict[str, Any] | None,
     quiet: bool,
+    report: bool,
 ) -> None:
     """Tests the weights that are kept, and writes what a finished run has."""
     processes = state.processes
@@ -653,6 +686,7 @@ def _finish(
             answers=answers,
             targets=targets,
             calibration=calibration.shown(tested),
+            report=report,
         )
     wait_for_all(processes)
 
@@ -747,13 +781,15 @@ def _write_result(
     answers: Tensor | None,
     targets: Tensor | None,
     calibration: dict[str, Any] | None,
+    report: bool,
 ) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     write_json(run.path / FINDINGS, findings or unseen)
-    report = report_of(run, result, data, state.network, answers=answers, targets=targets)
-    report["calibration"], report["guard"] = calibration, result["guard"]
-    report["findings"] = None if findings is None else findings["findings"]
-    write_report(run.path / REPORT, report)
+    if report:
+        page = report_of(run, result, data, state.network, answers=answers, targets=targets)
+        page["calibration"], page["guard"] = calibration, result["guard"]
+        page["findings"] = None if findings is None else findings["findings"]
+        write_report(run.path / REPORT, page)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
     write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
     (run.path / PRETRAINED).unlink(missing_ok=True)
