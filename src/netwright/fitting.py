@@ -450,7 +450,7 @@ def _train_and_test(
     on_epoch: OnEpoch | None = None,
     report: bool = True,
 ) -> Run:
-    recipe = run.recipe
+    recipe, before = run.recipe, state.steps
     data = _with_measured_reading(recipe, state, data, quiet=quiet)
     per_epoch = steps_in_epoch(data.train, batch=recipe.data.batch, accumulate=recipe.train.accumulate)
     progress = Progress(
@@ -465,7 +465,7 @@ def _train_and_test(
             seconds = log.seconds
     except TrainingFailed as error:
         raise _with_its_cause(run, error, found) from error
-    findings = _all_findings(found, known)
+    findings = _all_findings(found, known, before)
     _finish(run, state, data, seconds=seconds, findings=findings, quiet=quiet, report=report)
     return run
 
@@ -578,11 +578,15 @@ def _with_its_cause(run: Run, error: TrainingFailed, found: Examination | None) 
     return TrainingFailed(f"{error}\n{first.code} {first.title}")
 
 
-def _all_findings(found: Examination | None, known: Preflight | None) -> dict[str, Any] | None:
-    """Returns the examiner's JSON of the run with what the trial before it had found; None if nobody looked."""
+def _all_findings(found: Examination | None, known: Preflight | None, before: int) -> dict[str, Any] | None:
+    """Returns the examiner's JSON of the run with what the trial before it had found; None if nobody looked.
+
+    `before`: the steps that an earlier process has taken, from which on the examiner counted.
+    """
     if found is None:
         return None
     content = found.to_dict()
+    content["findings"] = [{**one, "step": one["step"] + before} for one in content["findings"]]
     if known is not None:
         seen = {finding["code"] for finding in content["findings"]}
         earlier = [finding.to_dict() for finding in known.examination.findings if finding.code not in seen]

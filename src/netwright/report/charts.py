@@ -25,6 +25,8 @@ COLOURS = {
     for index, name in enumerate(("ink", "muted", "grid", "first", "second", "wrong"))
 }
 NARROW, WIDE = (4.8, 2.7), (10.2, 3.3)
+# The width of a letter of an event's label, as large as a telephone shows it; how many rows and letters of labels there are at most.
+LETTER_INCHES, EVENT_ROWS, EVENT_LETTERS = 0.11, 3, 12
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Series:
     faint: bool = False
     dashed: bool = False
     steps: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at `at` on the x axis: a line from bottom to top, with a short `label` above it."""
+
+    at: float
+    label: str
+    colour: str
 
 
 def thin(x: np.ndarray, y: np.ndarray, points: int = POINTS_AT_MOST) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +76,7 @@ def curves(
     shares: bool = False,
     logarithmic: bool = False,
     mark: tuple[float, float] | None = None,
+    events: Sequence[Event] = (),
     inches: tuple[float, float] = NARROW,
 ) -> Markup:
     """Returns an SVG of curves over one x axis.
@@ -72,7 +84,7 @@ def curves(
     `name`: what keeps its ids apart from those of other charts · `label`: the text for those who do not see
     it · `across`: the name of the x axis · `shares`: y is in shares of 1 and is written in percent ·
     `logarithmic`: upwards, if the values are positive and span a factor of 30 · `mark`: a point to ring ·
-    `inches`: width and height. Values that are not finite are left out.
+    `events`: lines from bottom to top, from left to right · `inches`: width and height. Values that are not finite are left out.
     """
     with _axes(name, label, inches) as (axes, drawn):
         heights = [_draw(axes, one) for one in series]
@@ -80,7 +92,31 @@ def curves(
             axes.plot(*mark, "o", markersize=9, fillstyle="none", color=COLOURS["ink"], markeredgewidth=1.2)
         _scale(axes, np.concatenate(heights), shares=shares, logarithmic=logarithmic)
         axes.set_xlabel(across)
+        _draw_events(axes, events, letter=LETTER_INCHES / inches[0])
     return drawn[0]
+
+
+def _draw_events(axes: Any, events: Sequence[Event], *, letter: float) -> None:
+    """Draws a line for each event, and its label where there is room for it in one of three rows above the curves.
+
+    `letter`: the width of one as a share of the axis.
+    """
+    left, right = axes.get_xlim()
+    left, right = min([left, *(one.at for one in events)]), max([right, *(one.at for one in events)])
+    if events:
+        axes.set_xlim(left, right)
+    ends = [-1.0] * EVENT_ROWS
+    for one in events:
+        colour = COLOURS[one.colour]
+        axes.axvline(one.at, color=colour, linewidth=1.1, linestyle=(0, (2, 2)))
+        place, width = (one.at - left) / (right - left), letter * (len(one.label) + 2)
+        side, begins = ("left", place) if place + width <= 1 else ("right", place - width)
+        row = next((row for row, end in enumerate(ends) if end <= begins), None)
+        if row is None or len(one.label) > EVENT_LETTERS:
+            continue
+        ends[row] = begins + width
+        label = {"fontsize": 8.5, "ha": side, "va": "bottom", "transform": axes.transAxes}
+        axes.text(place, 1.02 + 0.085 * row, one.label, color=colour, **label)
 
 
 def _draw(axes: Any, one: Series) -> np.ndarray:

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
-from markupsafe import escape
 
 from netwright.errors import RunFolderError
-from netwright.report import charts, figures, pictures
+from netwright.report import charts, figures, marks, pictures
+from netwright.report.letters import cut as _cut
 
 if TYPE_CHECKING:
     import jinja2
 
 # What keeps the page under 3 MB whatever the run was. Everything left out is counted on the page.
 BYTES_AT_MOST = 3_000_000
-LETTERS_AT_MOST = {"name": 120, "value": 200, "text": 1_500, "file": 60_000}
 CLASSES_AT_MOST = 100
 ROWS_AT_FIRST = 20
 PICTURES_AT_MOST = 24
@@ -159,21 +158,6 @@ def page_templates() -> jinja2.Environment:
     )
 
 
-def _cut(text: object, kind: str) -> str:
-    """Returns the text, or its beginning and the count of what follows, by its bytes on the page."""
-    limit, whole = LETTERS_AT_MOST[kind], str(text)
-    kept: list[str] = []
-    used = 0
-    for letter in whole[: limit + 1]:
-        used += 1 if letter.isascii() and letter.isalnum() else len(escape(letter).encode("utf-8"))
-        if used > limit:
-            rest = f"… ({len(whole) - len(kept):,} characters more)" if kind != "name" else "…"
-            return "".join(kept) + rest
-        # Control characters are not allowed in HTML.
-        kept.append(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}")
-    return "".join(kept)
-
-
 def short_texts(texts: Sequence[object]) -> list[str]:
     """Returns texts at a length that fits the page; what is left out is counted."""
     shown = [_cut(text, "text") for text in texts[:ENTRIES_AT_MOST]]
@@ -249,7 +233,7 @@ def _learning(report: Report) -> list[dict[str, Any]]:
     across = "epoch" if per_epoch else "step"
     at = np.array([step["step"] for step in steps], dtype=float) / (per_epoch or 1)
     epochs = [float(record["epoch"]) for record in history]
-    made = [_loss_chart(history, epochs, steps, at, across)]
+    made = [_loss_chart(report, history, epochs, steps, at, per_epoch)]
     for key, name in (
         ("accuracy", "Validation accuracy"),
         ("rmse", "Validation RMSE"),
@@ -284,8 +268,14 @@ def _numbers(records: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
 
 
 def _loss_chart(
-    history: list[Any], epochs: list[float], steps: list[Any], at: np.ndarray, across: str
+    report: Report,
+    history: list[Any],
+    epochs: list[float],
+    steps: list[Any],
+    at: np.ndarray,
+    per_epoch: float | None,
 ) -> dict[str, Any] | None:
+    across = "epoch" if per_epoch else "step"
     series, legend, told = [], [], []
     step_losses = _numbers(steps, "loss")
     if np.isfinite(step_losses).any():
@@ -312,12 +302,28 @@ def _loss_chart(
     lost = int((~np.isfinite(step_losses)).sum()) + int((~np.isfinite(_numbers(history, "train_loss"))).sum())
     if lost:
         note.append(f"{lost:,} losses were not finite numbers and are missing here.")
-    label = f"Loss over {across}s: {', '.join(told) or 'of single training steps'}."
+    marked = marks.marks_of(in_order(report.get("findings") or []), per_epoch or 1.0)
+    label = f"Loss over {across}s: {', '.join(told) or 'of single training steps'}.{marks.told(marked)}"
     wide, narrow = (
-        charts.curves(series, name=name, label=label, across=across, logarithmic=True, inches=inches)
+        charts.curves(
+            series,
+            name=name,
+            label=label,
+            across=across,
+            logarithmic=True,
+            events=[one.event for one in marked],
+            inches=inches,
+        )
         for name, inches in (("loss-wide", charts.WIDE), ("loss", charts.NARROW))
     )
-    return {"name": "Loss", "svg": narrow, "wide": wide, "legend": legend, "note": " ".join(note)}
+    return {
+        "name": "Loss",
+        "svg": narrow,
+        "wide": wide,
+        "legend": legend,
+        "note": " ".join(note),
+        "marks": marks.rows(marked),
+    }
 
 
 def _score_chart(history: list[Any], epochs: list[float], *, key: str, name: str) -> dict[str, Any]:
@@ -341,7 +347,7 @@ def _score_chart(history: list[Any], epochs: list[float], *, key: str, name: str
         shares=key == "accuracy",
         mark=best[-1] if best else None,
     )
-    return {"name": name, "svg": svg, "wide": None, "legend": legend, "note": ""}
+    return {"name": name, "svg": svg, "wide": None, "legend": legend, "note": "", "marks": []}
 
 
 def _rate_chart(
@@ -359,7 +365,7 @@ def _rate_chart(
     svg = charts.curves(
         [charts.Series(x, rates.tolist(), "first", steps=True)], name="rate", label=label, across=across
     )
-    return {"name": "Learning rate", "svg": svg, "wide": None, "legend": [], "note": ""}
+    return {"name": "Learning rate", "svg": svg, "wide": None, "legend": [], "note": "", "marks": []}
 
 
 def _epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -530,6 +536,7 @@ def _reliability(found: Mapping[str, Any]) -> dict[str, Any] | None:
         "wide": wide,
         "legend": legend,
         "note": note,
+        "marks": [],
     }
 
 
@@ -599,7 +606,14 @@ def _ahead(test: Mapping[str, Any]) -> dict[str, Any] | None:
         for name, inches in (("ahead-wide", charts.WIDE), ("ahead", charts.NARROW))
     )
     return {
-        "chart": {"name": "Scaled squared error", "svg": narrow, "wide": wide, "legend": legend, "note": ""},
+        "chart": {
+            "name": "Scaled squared error",
+            "svg": narrow,
+            "wide": wide,
+            "legend": legend,
+            "note": "",
+            "marks": [],
+        },
         "rows": [
             (name, [figures.loss(row[key]) for key in ("rmse", "mae", "scaled_mse", "scaled_mae")])
             for name, row in rows.items()
@@ -660,13 +674,18 @@ def _predictions(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def finding_rows(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns what `findings` in parts.html.jinja shows: findings of the examiner's JSON, the most serious first."""
-    rank = {"error": 0, "warning": 1}
-    rows = sorted(findings, key=lambda finding: rank.get(str(finding.get("level")), 2))
-    more = len(rows) - FINDINGS_AT_MOST
+    more = len(findings) - FINDINGS_AT_MOST
+    rows = in_order(findings)
     return {
-        "rows": [_finding(row) for row in rows[:FINDINGS_AT_MOST]],
+        "rows": [{**_finding(row), "id": f"finding-{place}"} for place, row in enumerate(rows, start=1)],
         "more": f"{more:,} more findings are in findings.json." if more > 0 else "",
     }
+
+
+def in_order(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the findings that the page shows, in its order: the most serious first, at most 30."""
+    rank = {"error": 0, "warning": 1}
+    return sorted(findings, key=lambda finding: rank.get(str(finding.get("level")), 2))[:FINDINGS_AT_MOST]
 
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
