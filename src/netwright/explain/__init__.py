@@ -1,1 +1,1 @@
-"""What a network does with an example: which parts of it an answer rests on."""
+"""What a network is and what it does with an example: its structure, the tour, the diagram, and what an answer rests on."""
