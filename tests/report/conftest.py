@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from netwright.explain.attribution import Attribution
-from netwright.explaining import Explanation, Map, Part
+from netwright.explain.maps import Map, Part
+from netwright.explaining import Explanation
 from netwright.report import Report, write_report
 from netwright.report.explanation import write_explanation
 

@@ -31,7 +31,12 @@ _STYLE = """
 .nw-diagram .stacked { fill: none; stroke: var(--nw-frame); }
 .nw-diagram path { fill: none; stroke: var(--nw-line); stroke-width: 1.4; } .nw-diagram .head { fill: var(--nw-line); stroke: none; }
 """
-TONES = {"end": "input or output", "layer": "layer with weights", "shape": "layer without weights", "join": "brings branches together"}
+TONES = {
+    "end": "input or output",
+    "layer": "layer with weights",
+    "shape": "layer without weights",
+    "join": "brings branches together",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ class Diagram:
         """Returns what a file of this ending holds; raises NetwrightError for endings other than .svg, .mmd and .dot."""
         makers = {".svg": self.svg, ".mmd": self.mermaid, ".dot": self.dot}
         if suffix not in makers:
-            raise NetwrightError(f"a diagram is written as .svg, .mmd (Mermaid) or .dot (Graphviz), not {suffix or 'without an ending'}")
+            raise NetwrightError(
+                f"a diagram is written as .svg, .mmd (Mermaid) or .dot (Graphviz), not {suffix or 'without an ending'}"
+            )
         return makers[suffix]() + "\n"
 
     def in_words(self) -> str:
@@ -155,7 +162,9 @@ def _arrow(chain: list[Place], left: float, top: float) -> str:
         if abs(to - x) < 0.5:
             path.append(f"V{top + below:.1f}")
         else:
-            path.append(f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}")
+            path.append(
+                f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}"
+            )
         x, y = to, place.y + place.height
         if not end:
             path.append(f"V{top + y:.1f}")

@@ -166,12 +166,18 @@ FORMULAS: dict[str, Formula] = {
     "Hardswish": Formula(
         "y = x · hardsigmoid(x)", "A SiLU made of simple pieces.", "0 below −3, 1 above 3, a line between."
     ),
-    "Hardshrink": Formula("y = x where |x| > λ, else 0", "Cuts small values to 0.", "1 where |x| > λ, else 0."),
+    "Hardshrink": Formula(
+        "y = x where |x| > λ, else 0", "Cuts small values to 0.", "1 where |x| > λ, else 0."
+    ),
     "Softshrink": Formula(
-        "y = x moved by λ towards 0", "Moves values towards 0 and cuts small ones.", "1 where |x| > λ, else 0."
+        "y = x moved by λ towards 0",
+        "Moves values towards 0 and cuts small ones.",
+        "1 where |x| > λ, else 0.",
     ),
     "Tanhshrink": Formula("y = x − tanh(x)", "Takes away the part that tanh would keep.", "tanh²(x)."),
-    "Threshold": Formula("y = x where x > t, else v", "Replaces small values by v.", "1 where x > t, else 0."),
+    "Threshold": Formula(
+        "y = x where x > t, else v", "Replaces small values by v.", "1 where x > t, else 0."
+    ),
     "GLU": Formula(
         "y = a · σ(b), x cut into the halves a and b",
         "One half decides how much of the other passes.",
@@ -183,7 +189,9 @@ FORMULAS: dict[str, Formula] = {
         "y (dy − Σ dy·y): it fades where one share is near 1.",
     ),
     "Softmin": Formula(
-        "yᵢ = e^−xᵢ / Σⱼ e^−xⱼ", "A softmax that favours the smallest value.", "As softmax, with the sign turned."
+        "yᵢ = e^−xᵢ / Σⱼ e^−xⱼ",
+        "A softmax that favours the smallest value.",
+        "As softmax, with the sign turned.",
     ),
     "LogSoftmax": Formula(
         "yᵢ = xᵢ − ln Σⱼ e^xⱼ",
@@ -228,20 +236,42 @@ FORMULAS: dict[str, Formula] = {
         "Neighbouring channels get a part with the opposite sign.",
     ),
     "CosineSimilarity": Formula(
-        "y = x₁·x₂ / (|x₁| |x₂|)", "How alike two directions are, from −1 to 1.", "Only turns a vector, never stretches it."
+        "y = x₁·x₂ / (|x₁| |x₂|)",
+        "How alike two directions are, from −1 to 1.",
+        "Only turns a vector, never stretches it.",
     ),
     "AlphaDropout": Formula(
         "training: some values are set to SELU's lowest value, then all are scaled · evaluation: y = x",
         "A dropout that keeps mean and deviation for SELU networks.",
         "What was replaced gets no gradient.",
     ),
-    "add": Formula("y = a + b", "Adds two values place by place, as a skip connection does.", "Both get the gradient unchanged: this is why skip connections keep deep networks trainable."),
+    "add": Formula(
+        "y = a + b",
+        "Adds two values place by place, as a skip connection does.",
+        "Both get the gradient unchanged: this is why skip connections keep deep networks trainable.",
+    ),
     "sub": Formula("y = a − b", "Subtracts place by place.", "a gets the gradient, b its negative."),
-    "mul": Formula("y = a · b", "Multiplies place by place, as a gate does.", "Each gets the gradient times the other."),
-    "div": Formula("y = a / b", "Divides place by place.", "a gets it over b; b gets −a/b² of it: large where b is near 0."),
-    "cat": Formula("y = a and b side by side", "Puts tensors side by side along one dimension.", "Each gets its own part of the gradient."),
-    "stack": Formula("y = a, b, … along a new dimension", "Puts tensors of one shape behind each other.", "Each gets its own part of the gradient."),
-    "matmul": Formula("y = A B", "A product of matrices: all weighted sums at once.", "A gets dy·Bᵀ and B gets Aᵀ·dy."),
+    "mul": Formula(
+        "y = a · b", "Multiplies place by place, as a gate does.", "Each gets the gradient times the other."
+    ),
+    "div": Formula(
+        "y = a / b",
+        "Divides place by place.",
+        "a gets it over b; b gets −a/b² of it: large where b is near 0.",
+    ),
+    "cat": Formula(
+        "y = a and b side by side",
+        "Puts tensors side by side along one dimension.",
+        "Each gets its own part of the gradient.",
+    ),
+    "stack": Formula(
+        "y = a, b, … along a new dimension",
+        "Puts tensors of one shape behind each other.",
+        "Each gets its own part of the gradient.",
+    ),
+    "matmul": Formula(
+        "y = A B", "A product of matrices: all weighted sums at once.", "A gets dy·Bᵀ and B gets Aᵀ·dy."
+    ),
     "mean": Formula("y = Σ x / n", "The average.", "Shared equally by all values."),
     "sum": Formula("y = Σ x", "The sum.", "All values get the same gradient."),
     "max": Formula("y = max x", "The largest value.", "Only the largest value gets the gradient."),
@@ -259,7 +289,11 @@ FORMULAS |= {f"BatchNorm{n}d": _BATCH_NORM for n in (1, 2, 3)} | {"SyncBatchNorm
 FORMULAS |= {f"InstanceNorm{n}d": _NORM for n in (1, 2, 3)} | {"LayerNorm": _NORM, "GroupNorm": _NORM}
 FORMULAS |= {f"Dropout{n}": _DROPOUT for n in ("", "1d", "2d", "3d")}
 FORMULAS |= {name: _SCALED for name in ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")}
-FORMULAS |= {f"{kind}Pad{n}d": _PADDED for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular") for n in (1, 2, 3)}
+FORMULAS |= {
+    f"{kind}Pad{n}d": _PADDED
+    for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+    for n in (1, 2, 3)
+}
 FORMULAS |= {f"{kind}Cell": FORMULAS[kind] for kind in ("RNN", "LSTM", "GRU")}
 
 # What torch.nn.functional and tensors call the same.

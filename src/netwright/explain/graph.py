@@ -18,7 +18,15 @@ ITEMS_AT_MOST = 120
 LINES_AT_MOST = 4
 LETTERS_AT_MOST = 40
 Tone = Literal["end", "layer", "shape", "join"]
-_JOINS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "cat": "concatenate", "concat": "concatenate", "matmul": "matrix product"}
+_JOINS = {
+    "add": "+",
+    "sub": "−",
+    "mul": "×",
+    "div": "÷",
+    "cat": "concatenate",
+    "concat": "concatenate",
+    "matmul": "matrix product",
+}
 # What goes into the box of the layer before it, in place of a box of its own.
 _FOLLOWING = ACTIVATIONS | {"Softmax", "LogSoftmax", "GLU", "RMSNorm"}
 _FOLLOWING |= {kind for n in (1, 2, 3) for kind in (f"BatchNorm{n}d", f"InstanceNorm{n}d", f"Dropout{n}d")}
@@ -226,7 +234,9 @@ def _fold(graph: Graph, frame: Frame, ends: set[int]) -> None:
 def _is_chain(graph: Graph, items: Sequence[Box | Frame], times: int, ends: set[int]) -> bool:
     """Whether each unit takes only what the one before gave, and things that all of them take."""
     length = len(items) // times
-    units = [{end for item in items[i * length : (i + 1) * length] for end in item.ends} for i in range(times)]
+    units = [
+        {end for item in items[i * length : (i + 1) * length] for end in item.ends} for i in range(times)
+    ]
     taken = [{a for a, b in graph.arrows if b in unit and a not in unit} for unit in units]
     everyones = set.intersection(*(came - before for came, before in zip(taken[1:], units)))
     for place in range(1, times):
@@ -239,13 +249,23 @@ def _is_chain(graph: Graph, items: Sequence[Box | Frame], times: int, ends: set[
 
 
 def _redirect(
-    graph: Graph, first: Sequence[Box | Frame], last: Sequence[Box | Frame], dropped: Sequence[Box | Frame], ends: set[int]
+    graph: Graph,
+    first: Sequence[Box | Frame],
+    last: Sequence[Box | Frame],
+    dropped: Sequence[Box | Frame],
+    ends: set[int],
 ) -> None:
     gone = {end for item in dropped for end in item.ends}
     stands = dict(
-        zip((end for item in last for end in item.ends), (end for item in first for end in item.ends), strict=True)
+        zip(
+            (end for item in last for end in item.ends),
+            (end for item in first for end in item.ends),
+            strict=True,
+        )
     )
-    graph.arrows = {(stands.get(a, a), b) for a, b in graph.arrows if b not in gone and (a in stands or a not in gone)}
+    graph.arrows = {
+        (stands.get(a, a), b) for a, b in graph.arrows if b not in gone and (a in stands or a not in gone)
+    }
     for end in ends & set(stands):
         ends.remove(end)
         ends.add(stands[end])
@@ -275,7 +295,13 @@ def _close_at(frame: Frame, depth: int) -> None:
         title = item.title or " + ".join(dict.fromkeys(box.lines[0] for box in inside(item)))
         times = f" × {item.times}" if item.times > 1 else ""
         frame.items[place] = Box(
-            [cut(title) + times, layers], item.name, item.shape, "layer", item.ends, item.key, count=item.count
+            [cut(title) + times, layers],
+            item.name,
+            item.shape,
+            "layer",
+            item.ends,
+            item.key,
+            count=item.count,
         )
 
 

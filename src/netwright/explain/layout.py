@@ -150,7 +150,9 @@ def _set_order(rows: list[list[Place]]) -> None:
         for row in rows if sweep % 2 == 0 else reversed(rows):
             middle = {id(place): index for other in rows for index, place in enumerate(other)}
 
-            def wanted(place: Place, middle: dict[int, int] = middle, sweep: int = sweep) -> tuple[float, bool]:
+            def wanted(
+                place: Place, middle: dict[int, int] = middle, sweep: int = sweep
+            ) -> tuple[float, bool]:
                 near = place.above if sweep % 2 == 0 else place.below
                 places = [middle[id(other)] for other in near] or [middle[id(place)]]
                 # Skips run on the right of what they skip.

@@ -48,9 +48,7 @@ class Layer:
         return {**found, "children": [child.to_dict() for child in self.children]}
 
 
-_PLAIN = (
-    "name kind call calls function settings parameters trainable own parameter_bytes output_bytes products shared".split()
-)
+_PLAIN = "name kind call calls function settings parameters trainable own parameter_bytes output_bytes products shared".split()
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,7 @@ def parameters_of(trace: Trace) -> list[Parameter]:
     for name, parameter in trace.module.named_parameters():
         others = tuple(other for other in names[id(parameter)] if other != name)
         gradient = trace.parameter_gradients.get(name)
-        rows.append(
-            Parameter(name, parameter.requires_grad, others, values_of(parameter, bins=0), gradient)
-        )
+        rows.append(Parameter(name, parameter.requires_grad, others, values_of(parameter, bins=0), gradient))
     return rows
 
 
@@ -224,7 +220,11 @@ class _Tree:
                 trainable=parameter.numel() if parameter.requires_grad else 0,
                 own=parameter.numel(),
                 parameter_bytes=_bytes([parameter]),
-                shared=tuple(other for other in self.names[id(parameter)] if other != (f"{name}.{key}" if name else key)),
+                shared=tuple(
+                    other
+                    for other in self.names[id(parameter)]
+                    if other != (f"{name}.{key}" if name else key)
+                ),
             )  # fmt: skip
             for key, parameter in module.named_parameters(recurse=False)
         ]
@@ -235,7 +235,9 @@ class _Tree:
         for key, child in visit.module.named_children():
             name = f"{visit.name}.{key}" if visit.name else key
             if not any(part in self.called for part in child.modules()):
-                if not isinstance(child, (nn.ModuleList, nn.ModuleDict)) or any(True for _ in child.children()):
+                if not isinstance(child, (nn.ModuleList, nn.ModuleDict)) or any(
+                    True for _ in child.children()
+                ):
                     found.append(self._still(name, child))
             elif child not in self.called:
                 # A list of layers: those inside are called by the module around it.

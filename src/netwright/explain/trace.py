@@ -109,8 +109,10 @@ class Trace:
 def is_whole(module: nn.Module) -> bool:
     """Says whether a module is looked at from outside only."""
     own = type(module).__module__.startswith("torch.")
-    return isinstance(module, nn.MultiheadAttention) or not any(True for _ in module.children()) or (
-        own and isinstance(module, torch.jit.ScriptModule)
+    return (
+        isinstance(module, nn.MultiheadAttention)
+        or not any(True for _ in module.children())
+        or (own and isinstance(module, torch.jit.ScriptModule))
     )
 
 
@@ -214,7 +216,9 @@ class _Watch(TorchFunctionMode):
         return visit
 
     def _enter(self, module: nn.Module, args: Any, options: Any) -> None:
-        if self.quiet or (self.open and self.open[-1].whole and self.open[-1].module is not None and _torchs(self.open[-1])):
+        if self.quiet or (
+            self.open and self.open[-1].whole and self.open[-1].module is not None and _torchs(self.open[-1])
+        ):
             return
         with self._silence():
             visit = self._begin(type(module).__name__, self.names[module], module, (args, options))
@@ -329,7 +333,10 @@ class _Watch(TorchFunctionMode):
         layer = layers[-1] if layers else None
         shapes = ", ".join(f"{tensor.shape} {tensor.dtype}" for tensor in (layer.inputs if layer else ()))
         if not shapes:
-            shapes = ", ".join(f"{tuple(tensor.shape)} {dtype_name(tensor)}" for tensor in _tensors(given)) or "no tensor"
+            shapes = (
+                ", ".join(f"{tuple(tensor.shape)} {dtype_name(tensor)}" for tensor in _tensors(given))
+                or "no tensor"
+            )
         named = "the network" if layer is None or not layer.name else f"layer {layer.name}"
         shown = layer.module if layer is not None and layer.whole else (layer or self).module
         brief = str(shown) if len(str(shown)) <= 100 and "\n" not in str(shown) else type(shown).__name__

@@ -39,7 +39,12 @@ class Values:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the same in JSON's types."""
-        return {**asdict(self), "shape": list(self.shape), "histogram": list(self.histogram), "first": list(self.first)}
+        return {
+            **asdict(self),
+            "shape": list(self.shape),
+            "histogram": list(self.histogram),
+            "first": list(self.first),
+        }
 
 
 def dtype_name(tensor: Tensor) -> str:
@@ -119,7 +124,13 @@ def picture_of(tensor: Tensor) -> np.ndarray | None:
     """
     if tensor.dim() != 4 or tensor.is_complex() or min(tensor.shape) < 1 or min(tensor.shape[2:]) < 3:
         return None
-    maps = tensor[0].detach()[: 3 if tensor.shape[1] == 3 else MAPS_AT_MOST].float().cpu().nan_to_num(0.0, 0.0, 0.0)
+    maps = (
+        tensor[0]
+        .detach()[: 3 if tensor.shape[1] == 3 else MAPS_AT_MOST]
+        .float()
+        .cpu()
+        .nan_to_num(0.0, 0.0, 0.0)
+    )
     side = max(maps.shape[1:])
     if side > SIDE_AT_MOST:
         height, width = (max(1, round(length * SIDE_AT_MOST / side)) for length in maps.shape[1:])
