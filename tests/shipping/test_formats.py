@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,46 +68,44 @@ def test_onnx(make: Any, kind: str, tmp_path: Path) -> None:
     assert json.loads(session.get_modelmeta().custom_metadata_map["netwright"]) == ready.card.to_dict()
 
 
-def test_pt2(make: Any, kind: str, tmp_path: Path) -> None:
-    ready = make(kind)
+def test_pt2(make: Any, family: str, tmp_path: Path) -> None:
+    ready = make(family)
     exported(ready, "pt2", tmp_path / "model.pt2")
     kept = {"netwright.json": ""}
     program = torch.export.load(tmp_path / "model.pt2", extra_files=kept)
     assert json.loads(kept["netwright.json"]) == ready.card.to_dict()
     raw = open_artefact(tmp_path / "model.pt2", unproven=True).forward(ready.raw[:1])[0]
-    dtype = {"text": torch.int64, "series": torch.float64}.get(
-        ready.shipped.preparation.kind, ready.raw.dtype
-    )
-    torch.testing.assert_close(program.module()(ready.raw[:1].to(dtype))[0].reshape(raw.shape), raw)
+    torch.testing.assert_close(program.module()(ready.raw[:1])[0].reshape(raw.shape), raw)
 
 
-def test_safetensors(make: Any, kind: str, tmp_path: Path) -> None:
-    ready = make(kind)
-    sidecar = exported(ready, "safetensors", tmp_path / "model.safetensors")
+def test_safetensors(make: Any, family: str, tmp_path: Path) -> None:
+    sidecar = exported(make(family), "safetensors", tmp_path / "model.safetensors")
     assert sidecar["beside"] == {} and any("by its recipe" in note for note in sidecar["notes"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fmt", ["tflite", "executorch"])
-def test_on_devices(make: Any, kind: str, fmt: str, tmp_path: Path) -> None:
-    package = {"tflite": "litert_torch", "executorch": "executorch"}[fmt]
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: pip install 'netwright[{fmt}]'")
-    sidecar = exported(make(kind), fmt, tmp_path / "model.bin")
+@pytest.mark.parametrize(
+    ("fmt", "package"),
+    [("tflite", "litert_torch"), ("executorch", "executorch")],
+    ids=["tflite", "executorch"],
+)
+def test_on_devices(make: Any, family: str, fmt: str, package: str, tmp_path: Path) -> None:
+    if find_spec(package) is None:
+        missing = f"{package} is not installed: pip install --no-deps -r requirements/devices.txt"
+        # CI installs it: there a format that nobody tests is a failure.
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    sidecar = exported(make(family), fmt, tmp_path / "model.bin")
     assert sidecar["inputs"][0]["shape"][0] == 1
     if fmt == "tflite":
         assert not sidecar["inputs"][0]["dtype"].endswith("64")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chosen", ["mlp", "cnn", "table-mlp"])
-def test_aoti(make: Any, chosen: str, tmp_path: Path) -> None:
-    exported(make(chosen), "aoti", tmp_path / "model.aoti.pt2")
+def test_aoti(make: Any, family: str, tmp_path: Path) -> None:
+    exported(make(family), "aoti", tmp_path / "model.aoti.pt2")
 
 
-@pytest.mark.parametrize(
-    "chosen", ["mlp", "cnn", "lstm", "transformer", "table-transformer", "sound", "dlinear"]
-)
+@pytest.mark.parametrize("chosen", ["mlp", "cnn", "lstm", "transformer", "table-transformer", "sound"])
 def test_int8(make: Any, chosen: str, tmp_path: Path) -> None:
     import onnx
 

@@ -39,7 +39,7 @@ def test_padding_changes_no_answer(make: Any) -> None:
         made = portable(ready.shipped)
         with torch.no_grad():
             torch.testing.assert_close(
-                made(ready.raw[2:3, :5])[0], made(ready.raw[2:3])[0], rtol=0, atol=1e-6
+                made(ready.raw[2:3, :3])[0], made(ready.raw[2:3])[0], rtol=0, atol=1e-6
             )
 
 

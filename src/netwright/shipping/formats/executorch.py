@@ -38,7 +38,8 @@ def write(work: Work, path: Path) -> list[str]:
 
 def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forward, dict[str, Any] | None]:
     """Returns what runs the file in ExecuTorch's runtime."""
-    runtime = needed("executorch.runtime", of="opening .pte", extra="executorch")
+    with quiet():  # it says at each import that it is experimental
+        runtime = needed("executorch.runtime", of="opening .pte", extra="executorch")
     try:
         program = runtime.Runtime.get().load_program(content)
         method = program.load_method("forward")
