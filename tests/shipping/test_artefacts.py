@@ -124,6 +124,99 @@ def test_another_kind_of_file(artefact: Path) -> None:
         open_artefact(artefact)
 
 
+def test_a_sidecar_of_another_form_is_named(make: Any, tmp_path: Path) -> None:
+    """Sealed, as by somebody who knows how: nothing in it is relied on before it is looked at."""
+    path = proven(make("mlp"), "safetensors", tmp_path)
+    sidecar = read_sidecar(path)
+    card, (port,) = sidecar["card"], sidecar["inputs"]
+    preparation = card["preparation"]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"format": ["onnx"]}, "format: Input should be a valid string"),
+        ({"format": "onx"}, "format 'onx' is not known"),
+        ({"bytes": "many"}, "bytes: Input should be a valid integer"),
+        ({"beside": {"..": "x"}}, "beside"),
+        ({"beside": {"../../etc/passwd": "x"}}, "beside"),
+        ({"beside": {"": "x"}}, "beside"),
+        ({"certificate": "yes"}, "certificate"),
+        ({"certificate": {"passed": False, "why": [1]}}, "certificate.why.0"),
+        ({"inputs": []}, "inputs"),
+        ({"inputs": [{**port, "dtype": "complex64"}]}, "inputs.0.dtype"),
+        *(({"inputs": [{**port, "shape": [n, 1, 8, 8]}]}, "inputs.0.shape") for n in (0, -1, 10**18, 10**9, "x")),
+        ({"inputs": [{**port, "shape": [None, 10**9, 8, 8]}]}, "expected an input uint8"),
+        ({"inputs": [{**port, "shape": [None, 1, 8, 8], "dtype": "int64"}]}, "expected an input uint8"),
+        ({"card": None}, "card: Input should be a valid dictionary"),
+        ({"card": {**card, "classes": 3}}, "card.classes"),
+        ({"card": {**card, "classes": ["a"]}}, "1 classes, but 3 outputs"),
+        ({"card": {**card, "rule": [99, 0.5]}}, "card.rule: expected a class from 0 to 2"),
+        ({"card": {**card, "strange_above": "x"}}, "card.strange_above"),
+        ({"card": {**card, "preparation": {**preparation, "kind": ["x"]}}}, "cannot be read back"),
+        ({"card": {**card, "preparation": {**preparation, "shape": [10**9] * 3}}}, "cannot be read back|expected an input"),
+    ]  # fmt: skip
+    for changes, said in wrong:
+        write_sidecar(path, {**sidecar, **changes})
+        with pytest.raises(ArtefactError, match=said) as raised:
+            open_artefact(path)
+        assert str(raised.value).startswith(str(sidecar_of(path))), changes
+
+
+def resealed(path: Path, **changes: Any) -> None:
+    """Writes the sidecar anew for what lies there now."""
+    import hashlib
+
+    content = path.read_bytes()
+    now = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    write_sidecar(path, read_sidecar(path) | now | changes)
+
+
+def test_weights_whose_facts_are_nonsense(make: Any, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load, save
+
+    path = proven(make("mlp"), "safetensors", tmp_path)
+    weights, card = load(path.read_bytes()), read_sidecar(path)["card"]
+    with safe_open(path, "pt") as file:
+        told = json.loads(file.metadata()["netwright"])
+    no_recipe = {**card, "recipe": {"network": None}}
+    for changes, said in (
+        ({"temperature": 0}, "a temperature above 0"),
+        ({"temperature": float("nan")}, "a temperature above 0"),
+        ({"meaning": "votes"}, "came 'votes'"),
+        ({"card": no_recipe}, "its network cannot be built again"),
+    ):
+        path.write_bytes(save(weights, metadata={"netwright": json.dumps({**told, **changes})}))
+        resealed(path, card=changes.get("card", card))
+        with pytest.raises(ArtefactError, match=said):
+            open_artefact(path)
+    # A header that says it takes 2 GB.
+    path.write_bytes((2 << 30).to_bytes(8, "little") + path.read_bytes()[8:])
+    resealed(path, card=card)
+    with pytest.raises(ArtefactError, match="no weights with netwright's card"):
+        open_artefact(path)
+
+
+def test_onnx_that_reads_other_files_or_has_a_broken_card(make: Any, tmp_path: Path) -> None:
+    import onnx
+
+    path = proven(make("mlp"), "onnx", tmp_path)
+    whole = onnx.load(path)
+    outside = onnx.load(path)
+    tensor = max(outside.graph.initializer, key=lambda one: len(one.raw_data))
+    size = len(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entries = {"location": "../../../../../../etc/passwd", "offset": "0", "length": str(size)}
+    tensor.external_data.extend(
+        onnx.StringStringEntryProto(key=key, value=value) for key, value in entries.items()
+    )
+    del whole.metadata_props[:]
+    onnx.helper.set_model_props(whole, {"netwright": "{"})
+    for model, said in ((outside, "onnxruntime cannot open it"), (whole, "the card in it is no JSON")):
+        path.write_bytes(model.SerializeToString())
+        resealed(path)
+        with pytest.raises(ArtefactError, match=said):
+            open_artefact(path)
+
+
 class Trap:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("trapped"),)
@@ -156,6 +249,18 @@ def test_a_pt2_that_would_execute_something_is_not_read(make: Any, tmp_path: Pat
         ):
             open_artefact(path)
         assert not (tmp_path / "trapped").exists()
+
+
+def test_a_pt2_with_packed_parts_fills_no_memory(make: Any, tmp_path: Path) -> None:
+    path = proven(make("mlp"), "pt2", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    resealed(path)
+    with pytest.raises(ArtefactError, match="its parts are packed"):
+        open_artefact(path)
 
 
 def test_a_class_of_ones_own_is_shipped_beside_its_weights(shipped_as: Any, tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netwright.data import Preparation
 from netwright.errors import ArtefactError, DataError
 from netwright.shipping.answers import Answering
 from netwright.shipping.card import Card
 from netwright.shipping.formats import Format, Forward, Work, formats
-from netwright.shipping.inputs import Port
+from netwright.shipping.inputs import Port, input_of
+from netwright.shipping.sidecar import check_form
 
 VERSION = 1
 NEEDED = ("format", "artefact", "sha256", "bytes", "inputs", "outputs", "card", "certificate", "seal")
@@ -100,9 +102,15 @@ def open_artefact(path: str | Path, *, unproven: bool = False) -> Answering:
     try:
         card = Card.from_dict(sidecar["card"])
         preparation = card.prepared_by
-        port = Port.from_dict(sidecar["inputs"][0])
-    except (DataError, KeyError, TypeError, IndexError) as error:
-        raise ArtefactError(f"{sidecar_of(path)}: {error}") from None
+        port = _port_of(sidecar, preparation)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # of what the preparation is made of
+        raise ArtefactError(f"{sidecar_of(path)}: its card cannot be read back: {error}") from None
     forward, inside = formats[sidecar["format"]].load().open(content, path, sidecar)
     if inside is not None and inside != sidecar["card"]:
         raise ArtefactError(
@@ -133,15 +141,24 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(sidecar, dict) or sidecar.get("version") != VERSION:
         found = sidecar.get("version") if isinstance(sidecar, dict) else type(sidecar).__name__
         raise ArtefactError(f"{file}: expected an artefact's sidecar of version {VERSION}, came {found!r}")
-    missing = [key for key in NEEDED if key not in sidecar]
-    if missing or sidecar["format"] not in formats:
-        wrong = f"without {', '.join(missing)}" if missing else f"format {sidecar['format']!r} is not known"
-        raise ArtefactError(f"{file}: no sidecar of an artefact: {wrong}")
+    _check_known(file, sidecar)
     if sidecar.pop("seal") != _seal(sidecar):
         raise ArtefactError(
             f"{file}: it was changed since the export (its seal does not hold): export the run again"
         )
     return sidecar
+
+
+def _check_known(file: Path, sidecar: Mapping[str, Any]) -> None:
+    missing = [key for key in NEEDED if key not in sidecar]
+    if missing:
+        raise ArtefactError(f"{file}: no sidecar of an artefact: without {', '.join(missing)}")
+    try:
+        check_form(sidecar)
+    except DataError as error:
+        raise ArtefactError(f"{file}: no sidecar of an artefact: {error}") from None
+    if sidecar["format"] not in formats:
+        raise ArtefactError(f"{file}: no sidecar of an artefact: format {sidecar['format']!r} is not known")
 
 
 def fed(forward: Forward, port: Port) -> Forward:
@@ -161,6 +178,15 @@ def fed(forward: Forward, port: Port) -> Forward:
         return tuple(torch.cat(parts) for parts in zip(*map(chunk, raw.split(size)), strict=True))
 
     return fit
+
+
+def _port_of(sidecar: Mapping[str, Any], preparation: Preparation) -> Port:
+    """Returns the input of an artefact; raises DataError where it is not what the preparation reads."""
+    port = Port.from_dict(sidecar["inputs"][0])
+    own = input_of(preparation, batch=port.shape[0], any_length=port.shape[1:] == (None,))
+    if (port.shape, port.dtype) not in ((own.shape, own.dtype), (own.shape, own.narrowed().dtype)):
+        raise DataError(f"expected an input {own.dtype} {own.shape}, came {port.dtype} {port.shape}")
+    return port
 
 
 def _ports(chosen: Format, work: Work) -> tuple[Port, list[Port]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from netwright.errors import DataError
 
@@ -57,15 +59,27 @@ class Card:
     @staticmethod
     def from_dict(entries: Mapping[str, Any]) -> Card:
         """Returns the card that `to_dict` described; raises DataError for what is none, or of a later version."""
-        known = {entry.name for entry in fields(Card)}
         if entries.get("version") != VERSION:
             raise DataError(
                 f"card: expected version {VERSION}, came {entries.get('version')!r}: was it written by another netwright?"
             )
+        known = {entry.name for entry in fields(Card)}
         try:
-            values = {name: value for name, value in entries.items() if name in known}
-            for name in ("classes", "input_shape", "rule"):
-                values[name] = None if values[name] is None else tuple(values[name])
-            return Card(**values)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"card: cannot be read back ({error})") from None
+            card = _reader().validate_python(
+                {name: value for name, value in entries.items() if name in known}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise DataError(f"card.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if card.classes is not None and len(card.classes) != card.num_outputs:
+            raise DataError(f"card: {len(card.classes)} classes, but {card.num_outputs} outputs")
+        if card.rule is not None and not 0 <= card.rule[0] < card.num_outputs:
+            raise DataError(
+                f"card.rule: expected a class from 0 to {card.num_outputs - 1}, came {card.rule[0]}"
+            )
+        return card
+
+
+@cache
+def _reader() -> TypeAdapter[Card]:
+    return TypeAdapter(Card)

@@ -64,7 +64,10 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
     def forward(raw: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.from_numpy(found) for found in session.run(None, {name: raw.contiguous().numpy()}))
 
-    return forward, json.loads(kept)
+    try:
+        return forward, json.loads(kept)
+    except ValueError as error:
+        raise ArtefactError(f"{path}: the card in it is no JSON ({error})") from None
 
 
 def _converted(graph: Graph) -> Any:

@@ -60,6 +60,10 @@ def check_harmless(content: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
+            # torch.export.save packs nothing: parts that are packed, or larger than the file, would fill the memory.
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+            if packed or sum(entry.file_size for entry in archive.infolist()) > len(content):
+                raise ValueError("its parts are packed")
             pickles = [name for name in names if "sample_inputs" in name]
             configs = [name for name in names if name.endswith("_config.json")]
             asked = {name: json.loads(archive.read(name)) for name in configs}

@@ -7,9 +7,10 @@ beside the weights, whose checksum is in the sidecar.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from netwright.architectures import network
 from netwright.architectures.heads import replace_head
 from netwright.architectures.weights import weights_sha256
 from netwright.errors import ArtefactError, NetwrightError
+from netwright.metrics.probabilities import Meaning
 from netwright.shipping.card import Card
 from netwright.shipping.formats import Forward, Work
 from netwright.shipping.guard import Guard
@@ -86,6 +88,10 @@ def open(content: bytes, path: Path, sidecar: Mapping[str, Any]) -> tuple[Forwar
         temperature = float(extra["temperature"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path}: no weights with netwright's card ({error})") from None
+    if meaning not in (None, *get_args(Meaning)) or not 0 < temperature < math.inf:
+        raise ArtefactError(
+            f"{path}: expected outputs with a meaning and a temperature above 0, came {meaning!r} and {temperature}"
+        )
     if weights_sha256(weights) != card.weights_sha256:
         raise ArtefactError(f"{path}: the weights are not those of the card")
     module = _rebuilt(card, path)
@@ -111,7 +117,7 @@ def _running(shipped: Shipped) -> Forward:
 
 def _rebuilt(card: Card, path: Path) -> nn.Module:
     """Returns the network as the recipe in the card builds it, with fresh weights."""
-    asked = dict(card.recipe.get("network", {}))
+    asked = dict(card.recipe.get("network") or {})
     name = str(asked.pop("name", ""))
     if ".py:" in name:
         name = f"{plain_file(path)}:{name.rpartition(':')[2]}"
@@ -127,6 +133,6 @@ def _rebuilt(card: Card, path: Path) -> nn.Module:
             transfer = card.recipe.get("transfer") or {}
             if transfer.get("source") is not None and not transfer.get("keep_head") and transfer.get("head"):
                 replace_head(made, transfer["head"], card.num_outputs)
-    except NetwrightError as error:
+    except (NetwrightError, TypeError, ValueError, AttributeError) as error:
         raise ArtefactError(f"{path}: its network cannot be built again: {error}") from None
     return made
