@@ -24,6 +24,7 @@ from netwright.shipping.server.app import Application
 from netwright.shipping.server.hosts import names_for, stranger_in
 from netwright.shipping.server.limits import Limits
 from netwright.shipping.server.listening import address_of, bound_socket
+from netwright.shipping.server.protocol import GRACE_SECONDS
 
 ZEROS = [[[0] * 8] * 8]
 
@@ -294,6 +295,15 @@ def test_more_silent_clients_than_connections_shut_nobody_out(port: Callable[...
     while [ask(where) for _ in range(5)] != [200] * 5:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    for opened in hanging:
+        opened.close()
+
+
+def test_many_silent_clients_that_came_at_once_shut_nobody_out(port: Callable[..., int]) -> None:
+    where = port("digits", Limits(connections=8))
+    hanging = [send(where, b"" if n % 2 else HEAD) for n in range(40)]
+    time.sleep(GRACE_SECONDS + 0.5)
+    assert [ask(where) for _ in range(5)] == [200] * 5
     for opened in hanging:
         opened.close()
 

@@ -56,7 +56,7 @@ class _Limited(HttpToolsProtocol):
         self._since = self.loop.time()
         self._watch()
         if len(self.connections) >= self.limits.connections:
-            self._close_the_slowest()
+            self._close_the_slowest(len(self.connections) - self.limits.connections + 1)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -105,16 +105,19 @@ class _Limited(HttpToolsProtocol):
         if self._before_request and not self.transport.is_closing():
             self.transport.abort()
 
-    def _close_the_slowest(self) -> None:
-        """Ends the connection that has been sending, or silent, for longest; with none of that kind uvicorn answers 503."""
+    def _close_the_slowest(self, count: int) -> None:
+        """Ends so many connections that have been sending, or silent, for longest; with none of that kind uvicorn answers 503.
+
+        Several, because more than the limit may have come within one second of grace.
+        """
         now = self.loop.time()
         slow = [
             other
             for other in self.connections
             if isinstance(other, _Limited) and other.sending and now - other._since > GRACE_SECONDS
         ]
-        if slow:
-            min(slow, key=lambda other: other._since).transport.abort()
+        for other in sorted(slow, key=lambda other: other._since)[:count]:
+            other.transport.abort()
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:
