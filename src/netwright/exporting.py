@@ -17,6 +17,7 @@ from netwright.shipping.artefacts import is_artefact, open_artefact, write_artef
 from netwright.shipping.certificate import EXACT, INT8, Examples, certify
 from netwright.shipping.formats import Format, Work, formats
 from netwright.shipping.inputs import dtype_of
+from netwright.shipping.sidecar import BATCH_AT_MOST
 
 FOLDER = "export"
 # Training examples from which the ranges of int8 are taken, and those that a graph is traced with.
@@ -43,7 +44,7 @@ def export(
         ExportError: an unfinished run, a format that cannot hold its network, a package that is not installed.
     """
     chosen = formats[to]
-    _check_possible(run, to, int8=int8)
+    _check_possible(run, to, int8=int8, batch=batch)
     path = _place(run, chosen, out, int8=int8)
     batch = chosen.batch if batch is None else batch
     allowed = INT8 if int8 else EXACT
@@ -78,7 +79,7 @@ def test_examples(run: Run) -> Iterator[Examples]:
         yield Examples(part.raw(rows).to(dtype), targets, known)
 
 
-def _check_possible(run: Run, to: str, *, int8: bool) -> None:
+def _check_possible(run: Run, to: str, *, int8: bool, batch: int | None) -> None:
     if not run.finished:
         raise ExportError(
             f"{run.path} is not finished: what is exported is what was tested.\nGo on with: netwright resume {run.path}"
@@ -92,6 +93,8 @@ def _check_possible(run: Run, to: str, *, int8: bool) -> None:
         from netwright.shipping.formats.tensorflow import HOW
 
         raise ExportError(HOW)
+    if batch is not None and batch > BATCH_AT_MOST:
+        raise ExportError(f"--batch is at most {BATCH_AT_MOST:,} examples at a time, not {batch:,}")
     if int8 and to != "onnx":
         raise ExportError(
             f"--int8 goes with --to onnx, whose runtime computes in int8; {to} is written in float32"
@@ -102,7 +105,12 @@ def _place(run: Run, chosen: Format, out: Path | None, *, int8: bool) -> Path:
     """Returns where the artefact goes; raises ExportError where that is not possible."""
     if out is None:
         path = run.path / FOLDER / f"model{'.int8' if int8 else ''}{chosen.suffix}"
-        path.parent.mkdir(exist_ok=True)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ExportError(
+                f"{path.parent}: cannot be made: {error.strerror}\nName another place: --out FILE"
+            ) from None
         return path
     if out.is_dir():
         raise ExportError(

@@ -159,6 +159,12 @@ def test_misuse(netwright: Any, run: Path, folder: Path) -> None:
     (folder / "mine.onnx").write_text("precious")
     assert "not written over" in refused("run", "--to", "onnx", "--out", "mine.onnx")
     assert (folder / "mine.onnx").read_text() == "precious"
+    assert "/proc/model.onnx: cannot be written: " in refused(
+        "run", "--to", "onnx", "--out", "/proc/model.onnx"
+    )
+    (folder / "run" / "export").write_text("")
+    assert "run/export: cannot be made: File exists\nName another" in refused("run", "--to", "onnx")
+    assert "--batch is at most 65,536 examples at a time" in refused("run", "--to", "onnx", "--batch", 10**12)
     assert "--int8 goes with --to onnx" in refused("run", "--to", "pt2", "--int8")
     assert "--tolerance is a share" in refused("run", "--to", "onnx", "--tolerance", 3)
     assert "--batch is a whole number" in refused("run", "--to", "onnx", "--batch", "many")
@@ -166,6 +172,13 @@ def test_misuse(netwright: Any, run: Path, folder: Path) -> None:
     (folder / "run" / "result.json").unlink()
     assert "is not finished" in refused("run", "--to", "onnx")
     assert "is not a run" in refused("nothing", "--to", "onnx")
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2", "safetensors"])
+def test_a_disk_that_is_full(netwright: Any, run: Path, folder: Path, to: str) -> None:
+    said = netwright("export", "run", "--to", to, "--out", "model", code=2, limit=5000).stderr
+    assert said == "netwright: model: cannot be written: File too large\n"
+    assert [path.name for path in folder.iterdir()] == ["run"]
 
 
 def test_a_package_that_is_not_installed(netwright: Any, run: Path, folder: Path) -> None:

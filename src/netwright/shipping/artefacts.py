@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from netwright.data import Preparation
-from netwright.errors import ArtefactError, DataError
+from netwright.errors import ArtefactError, DataError, ExportError
 from netwright.shipping.answers import Answering
 from netwright.shipping.card import Card
 from netwright.shipping.formats import Format, Forward, Work, formats
@@ -45,12 +46,12 @@ def sidecar_of(path: Path) -> Path:
 def write_artefact(name: str, work: Work, path: Path) -> dict[str, Any]:
     """Writes the artefact of a format and its sidecar, still without a certificate, and returns the sidecar.
 
-    Raises ExportError for a network that the format cannot hold; nothing is left of it then.
+    Raises ExportError for a network that the format cannot hold, or a place that cannot be written to; nothing is left of it then.
     """
     writer = formats[name].load()
     port, outputs = _ports(formats[name], work)
     # In a folder beside it: what fails half-way leaves nothing, and what is there is replaced whole.
-    with TemporaryDirectory(prefix=".partly-", dir=path.parent) as folder:
+    with _writing(path), TemporaryDirectory(prefix=".partly-", dir=path.parent) as folder:
         notes = writer.write(work, Path(folder, path.name))
         files = sorted(Path(folder).iterdir())
         beside = {file.name: _digest(file.read_bytes()) for file in files if file.name != path.name}
@@ -76,12 +77,25 @@ def write_artefact(name: str, work: Work, path: Path) -> dict[str, Any]:
 
 
 def write_sidecar(path: Path, sidecar: Mapping[str, Any]) -> None:
-    """Writes an artefact's sidecar with its seal."""
+    """Writes an artefact's sidecar with its seal; raises ExportError where that is not possible."""
     entries = {key: value for key, value in sidecar.items() if key != "seal"}
     text = json.dumps({**entries, "seal": _seal(entries)}, ensure_ascii=False, indent=1)
     partly = sidecar_of(path).with_name(f".partly-{os.getpid()}-{path.name}.json")
-    partly.write_text(text + "\n", encoding="utf-8")
-    os.replace(partly, sidecar_of(path))
+    with _writing(path):
+        try:
+            partly.write_text(text + "\n", encoding="utf-8")
+            os.replace(partly, sidecar_of(path))
+        finally:
+            partly.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Makes an ExportError of what the disk refuses: a folder that may not be written to, or one that is full."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def open_artefact(path: str | Path, *, unproven: bool = False) -> Answering:

@@ -60,12 +60,12 @@ def trace(shipped: Shipped, example: Tensor, card: Card, *, batch: int | None = 
         lengths = [True, False]
     for any_length in lengths:
         port = input_of(preparation, batch=batch, any_length=any_length)
-        given = port.fitted(example)
-        if batch is not None:
-            given = given[torch.arange(batch) % len(given)]
-        elif any_length:
-            given = given[:, : max(2, int((given != 0).sum(1).max()))]
         try:
+            given = port.fitted(example)
+            if batch is not None:
+                given = given[torch.arange(batch) % len(given)]
+            elif any_length:
+                given = given[:, : max(2, int((given != 0).sum(1).max()))]
             program = _followed(module, given, port, preparation.shape[0])
             break
         except Exception as error:  # torch.export raises what it meets

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from netwright.errors import DataError
 
 # More examples at a time than any artefact is written for; and more sides than any tensor of ours has.
-BATCH_AT_MOST, SIDES_AT_MOST = 1 << 20, 8
+BATCH_AT_MOST, SIDES_AT_MOST = 1 << 16, 8
 Side = Annotated[int, Field(ge=1, le=1 << 31)]
 
 

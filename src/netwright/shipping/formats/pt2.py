@@ -24,10 +24,13 @@ KEY = "netwright.json"
 
 def write(work: Work, path: Path) -> list[str]:
     """Writes the program with the card beside it in the archive."""
-    with path.open("wb") as file, warnings.catch_warnings():
+    # Into memory first: where the disk is full PyTorch's own writer ends with a stack of C++.
+    written = io.BytesIO()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         card = json.dumps(work.card.to_dict(), ensure_ascii=False)
-        torch.export.save(work.graph.program, file, extra_files={KEY: card})
+        torch.export.save(work.graph.program, written, extra_files={KEY: card})
+    path.write_bytes(written.getvalue())
     return []
 
 
