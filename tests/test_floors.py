@@ -33,6 +33,8 @@ FLOORS = {
     "outcome": 4,
     "records": 4,
     "repeats": 4,
+    "comparing": 4,
+    "listing": 4,
     "preflight": 4,
     "run_folder": 4,
     "transfer": 4,

@@ -73,7 +73,7 @@ from netwright.training.distributed import (
 from netwright.training.evaluation import evaluate, outputs_of
 from netwright.training.features import FeatureSplit, features_of, fits_in_memory, head_input
 from netwright.training.loop import Step, begin, steps_in_epoch, train
-from netwright.training.losses import to_probabilities
+from netwright.training.losses import match_targets, to_probabilities
 from netwright.training.precision import choose_device, choose_precision
 from netwright.training.randomness import seed_everything
 from netwright.training.signals import StopRequest, held_signals
@@ -250,6 +250,30 @@ def carry_out(
         return _train_and_test(
             run, state, data, quiet=quiet, examine=examine, known=known, on_epoch=on_epoch, report=report
         )
+
+
+def check_recipe(recipe: Recipe, data: Data) -> None:
+    """Raises the error with which `carry_out` would end before its first step: builds all, and computes the loss of two examples.
+
+    A network that begins from another one's weights is not opened.
+    """
+    _check_decision(recipe, data)
+    if recipe.transfer.source is not None:
+        return
+    optimizer = (
+        recipe.optimizer
+        if recipe.optimizer.lr != "find"
+        else recipe.optimizer.model_copy(update={"lr": None})
+    )
+    seed_everything(recipe.train.seed)
+    module = _build(recipe, data, None).network
+    precision = _with_chosen_precision(recipe, quiet=True).train.precision
+    train_recipe = recipe.train.model_copy(update={"precision": precision})
+    state = _begin(recipe.model_copy(update={"optimizer": optimizer, "train": train_recipe}), module, data)
+    inputs, targets = (one.to(state.device) for one in data.train.prepared(slice(0, 2)))
+    with torch.no_grad():
+        outputs = state.network(inputs)
+        state.loss(outputs, match_targets(targets, state.loss, outputs))
 
 
 def _count_learning(state: TrainingState) -> str:

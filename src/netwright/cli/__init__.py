@@ -12,6 +12,7 @@ import typer
 
 from netwright import __version__
 from netwright.cli import (
+    compare,
     eject,
     examine,
     explain,
@@ -39,6 +40,7 @@ app = typer.Typer(
 for verb in (
     fit,
     finetune,
+    compare,
     test,
     predict,
     write,
