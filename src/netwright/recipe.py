@@ -380,7 +380,7 @@ class Recipe(_Section):
         merged: dict[str, dict[str, Any]] = {}
         for layer in layers:
             for key, value in _flatten(layer):
-                section, entry = cls._locate(key)
+                section, entry = cls.locate(key)
                 merged.setdefault(section, {})[entry] = value
         origin = merged.get("transfer", {}).get("source")
         if origin is not None and "name" not in merged.get("network", {}):
@@ -445,7 +445,8 @@ class Recipe(_Section):
         return wanted
 
     @classmethod
-    def _locate(cls, key: str) -> tuple[str, str]:
+    def locate(cls, key: str) -> tuple[str, str]:
+        """Returns section and entry of a dotted key. Raises UnknownNameError, or RecipeError for what is no single entry."""
         section, _, entry = key.partition(".")
         if section not in cls.model_fields:
             raise unknown_name("recipe section", section, cls.model_fields)

@@ -67,6 +67,14 @@ def check_data(data: Data, recipe: Recipe) -> None:
         )
 
 
+def _with_named_loss(base: Recipe, data: Data) -> Recipe:
+    """Returns the recipe with the loss that `auto` means, so that it is known for one of those that are compared."""
+    if base.loss.name != "auto":
+        return base
+    name = "mse" if data.task == "regression" else "cross-entropy"
+    return base.model_copy(update={"loss": base.loss.model_copy(update={"name": name})})
+
+
 def check_variants(plan: Plan, data: Data) -> None:
     """Raises the error of the first variant that cannot be trained, before anything is: builds each, and computes one loss."""
     from netwright.fitting import check_recipe
@@ -204,6 +212,7 @@ def compare(
     usual = not asked.vary
     if usual:
         base = Recipe.build(*layers, deep_enough(base, given=asked.given))
+    base = _with_named_loss(base, data)
     names = [",".join(DEFAULTS)] if usual and data.task != "language" else list(asked.vary)
     options = [parse_vary(text, task=data.task) for text in names]
     prune = asked.prune and not usual and asked.seeds > 1

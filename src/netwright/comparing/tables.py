@@ -13,6 +13,9 @@ from netwright.comparing.trial import SCORES, Trial
 from netwright.comparing.vary import shown_value, titles
 from netwright.repeats import spread
 
+# How many times smaller than in the last layer, and than in the variant where it fades least, a first layer's gradient is worth a word.
+FADED = 20.0
+
 
 def tables_of(
     plan: Plan, trials: Mapping[str, Trial], *, hopeless: Mapping[str, str]
@@ -36,6 +39,10 @@ def _table(
     said: list[str] = []
     if len(whole) > 1:
         said = _judged(plan, whole, trials, metric=metric, rising=rising)
+    lesson = gradient_sentence(
+        {" + ".join(map(shown_value, row["values"].values())): row["gradients"] for row in rows}
+    )
+    said += [lesson] if lesson else []
     return {
         "keys": list(sweep.keys),
         "titles": titles(sweep.keys),
@@ -117,7 +124,7 @@ def _judged(
     best = choose(rows, key=lambda name: rows[name]["validation"]["mean"])
     scores = {name: row["test"]["values"] for name, row in rows.items()}
     labels = {
-        name: ", ".join(shown_value(value) for value in row["values"].values()) for name, row in rows.items()
+        name: " + ".join(shown_value(value) for value in row["values"].values()) for name, row in rows.items()
     }
     first = [trials[f"{best}-seed-{seed}"] for seed in plan.seeds]
     shared = _shared(first)
@@ -138,3 +145,31 @@ def _judged(
                 what = "the best in validation, and the default"
             said += sentences(found, name, labels=labels, seeds=len(plan.seeds), what=what)
     return list(dict.fromkeys(said))
+
+
+def gradient_sentence(gradients: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Returns in plain words where the gradient fades on its way to the first layer, where it does so much more than elsewhere.
+
+    >>> gradient_sentence({"relu": {"start": [0.5, 0.5, 1.0]}, "sigmoid": {"start": [1e-5, 1e-3, 1.0]}})
+    'Before the first step of sigmoid the gradient of the first layer is 100,000 times smaller than that of the last; of relu 2 times. What hardly reaches a layer hardly moves it: that is why such a stack learns slowly.'
+    """
+    faded = {
+        name: one["start"][-1] / one["start"][0]
+        for name, one in gradients.items()
+        if one and len(one["start"]) > 2 and one["start"][0] > 0 and one["start"][-1] > 0
+    }
+    if len(faded) < 2:
+        return ""
+    most, least = max(faded, key=lambda name: faded[name]), min(faded, key=lambda name: faded[name])
+    if faded[most] < FADED or faded[most] < FADED * faded[least]:
+        return ""
+    return (
+        f"Before the first step of {most} the gradient of the first layer is {_times(faded[most])} smaller than that of the last; "
+        f"of {least} {_times(faded[least])}. What hardly reaches a layer hardly moves it: that is why such a stack learns slowly."
+    )
+
+
+def _times(factor: float) -> str:
+    """Returns a factor in at most two digits that count."""
+    digits = max(0, math.floor(math.log10(factor)) - 1)
+    return f"{round(factor / 10**digits) * 10**digits:,} times" if factor >= 2 else f"{factor:.1f} times"

@@ -121,7 +121,8 @@ class Loading:
     """Reads the data of trials; that of the last one is kept, because the next one mostly has the same."""
 
     def __init__(self) -> None:
-        self.key, self.data = "", None
+        self.key = ""
+        self.data: Data | None = None
 
     def data_of(self, recipe: Recipe) -> Data | None:
         """Returns the data, or None where a trial has to read it itself: its network brings what prepares it."""

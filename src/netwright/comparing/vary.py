@@ -96,9 +96,8 @@ def _entry(name: str) -> str:
     if name == "data.source":
         raise RecipeError("data.source cannot be varied: scores on other data say nothing about a choice")
     if "." not in name:
-        sections = (f"{name}.name",) if name in Recipe.model_fields else ()
-        raise unknown_name("entry to vary", name, [*SHORT, *sections])
-    Recipe.build({name: None} if name.partition(".")[0] in Recipe.model_fields else {name: 0}, kind="")
+        raise unknown_name("entry to vary", name, SHORT)
+    Recipe.locate(name)
     return name
 
 

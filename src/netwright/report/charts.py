@@ -202,6 +202,45 @@ def shares(
     return drawn[0]
 
 
+@dataclass(frozen=True)
+class Dot:
+    """One line of `dots`: its label, the value, its interval (None: unknown), and a name of COLOURS."""
+
+    label: str
+    value: float
+    interval: Sequence[float] | None
+    colour: str
+
+
+def dots(
+    points: Sequence[Dot],
+    *,
+    name: str,
+    label: str,
+    across: str,
+    shares: bool = False,
+    inches: tuple[float, float] = NARROW,
+) -> Markup:
+    """Returns an SVG of values with their intervals, one below the other, the first at the top."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    with _axes(name, label, inches) as (axes, drawn):
+        for place, point in enumerate(points):
+            colour = COLOURS[point.colour]
+            if point.interval is not None:
+                axes.plot(point.interval, [place, place], color=colour, linewidth=1.9, solid_capstyle="round")
+            axes.plot(point.value, place, "o", color=colour, markersize=6)
+        axes.set_ylim(len(points) - 0.4, -0.6)
+        axes.set_yticks(range(len(points)), [point.label for point in points])
+        axes.grid(axis="y", visible=False)
+        axes.grid(axis="x", color=COLOURS["grid"], linewidth=0.8)
+        shown = (lambda value, _: f"{100 * value:.6g} %") if shares else (lambda value, _: f"{value:.6g}")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(shown))
+        axes.set_xlabel(across)
+    return drawn[0]
+
+
 def histogram(values: np.ndarray, *, name: str, label: str, across: str) -> Markup:
     """Returns an SVG histogram of (N,) finite values with a line at 0."""
     with _axes(name, label) as (axes, drawn):
