@@ -35,6 +35,7 @@ FLOORS = {
     "repeats": 4,
     "comparing": 4,
     "listing": 4,
+    "side_by_side": 4,
     "preflight": 4,
     "run_folder": 4,
     "transfer": 4,

@@ -20,7 +20,7 @@ from netwright.report.terminal import COLUMNS, _console, _table, _text
 
 PAGE = "comparison.html"
 LABEL_AT_MOST = 22
-HEADS = ("validation", "test", "95 % interval", "vs best", "epochs", "time")
+HEADS = ("valid.", "test", "95 % interval", "vs best", "epochs", "time")
 # A gradient this much smaller than the largest one of the table has no colour.
 DECADES = 4.0
 
@@ -35,10 +35,10 @@ def show_comparison(result: Mapping[str, Any], *, page: Path | None, stream: Tex
         console.print(_terminal_table(table))
         console.print()
         for sentence in table["sentences"]:
-            console.print(_text(f"  {sentence}"), soft_wrap=True)
+            console.print(_indented(_text(sentence)))
     console.print()
     for line in notes_of(result):
-        console.print(_text(f"  {line}", "dim"), soft_wrap=True)
+        console.print(_indented(_text(line, "dim")))
     if page is not None:
         console.print(_text("  page  ", "dim").append(figures.printable(page)), soft_wrap=True)
     console.print()
@@ -54,8 +54,6 @@ def _unit(table: Mapping[str, Any]) -> str:
 
 
 def _terminal_table(table: Mapping[str, Any]) -> Any:
-    import rich.padding
-
     made = _table()
     for title in table["titles"]:
         made.add_column(title, no_wrap=True, overflow="ellipsis", max_width=LABEL_AT_MOST)
@@ -65,7 +63,13 @@ def _terminal_table(table: Mapping[str, Any]) -> Any:
         values = [_cut(value) for value in _values(row)]
         values[0] += " *" if row["default"] else ""
         made.add_row(*(_text(cell) for cell in (*values, *_cells(row, table["metric"]))))
-    return rich.padding.Padding(made, (0, 0, 0, 2), expand=False)
+    return _indented(made)
+
+
+def _indented(content: Any) -> Any:
+    import rich.padding
+
+    return rich.padding.Padding(content, (0, 0, 0, 2), expand=False)
 
 
 def _values(row: Mapping[str, Any]) -> list[str]:
@@ -89,7 +93,7 @@ def _cells(row: Mapping[str, Any], metric: str) -> list[str]:
     return [
         shown(row["validation"]["mean"]),
         shown(row["mean"]),
-        figures.interval(row["interval"], shares=shares).removesuffix(" %"),
+        figures.interval(row["interval"], shares=shares).removesuffix(" %").replace(" to ", "–"),
         _against(row, metric),
         str(row["epochs"]),
         figures.duration(row["seconds"]),
@@ -99,7 +103,7 @@ def _cells(row: Mapping[str, Any], metric: str) -> list[str]:
 def _against(row: Mapping[str, Any], metric: str) -> str:
     """Returns how a row differs from the best one; `~` before what is not larger than the noise."""
     if row["state"] == "pruned":
-        return "left out"
+        return "out"
     found = row["against_best"]
     if found is None or found["p"] is None:
         return ""
