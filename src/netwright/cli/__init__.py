@@ -47,7 +47,6 @@ for verb in (
     predict,
     write,
     resume,
-    runs,
     eject,
     export,
     serve,

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netwright.comparing.folder import begin_folder, content_of, folder_for, save
-from netwright.comparing.plan import AS_IT_IS, Plan, deep_enough, grid_of
+from netwright.comparing.plan import AS_IT_IS, Plan, Sweep, Varying, deep_enough, grid_of, seeds_from
+from netwright.comparing.search import (
+    Search,
+    account_of,
+    chosen,
+    ends_of,
+    final_plan,
+    load_optuna,
+    search,
+    space_of,
+)
 from netwright.comparing.tables import tables_of
 from netwright.comparing.trial import SCORES, Job, Trial, known
 from netwright.comparing.vary import DEFAULTS, parse_vary, shown_value
@@ -192,6 +202,7 @@ def result_of(
             for row in table["rows"]
         ],
         "trials": len(trials),
+        "training_seconds": round(sum(one.seconds for one in trials.values()), 3),
         "pruning": PRUNING if prune else "",
         "search": search,
         "seconds": round(time.perf_counter() - began, 3),
@@ -209,27 +220,69 @@ def compare(
     base = Recipe.build(*layers)
     data = load_data(base)
     check_data(data, base)
+    if asked.search is not None:
+        return _searched(_with_named_loss(base, data), data, asked, out=out, say=say, began=began)
     usual = not asked.vary
     if usual:
         base = Recipe.build(*layers, deep_enough(base, given=asked.given))
     base = _with_named_loss(base, data)
-    names = [",".join(DEFAULTS)] if usual and data.task != "language" else list(asked.vary)
-    options = [parse_vary(text, task=data.task) for text in names]
+    options = [parse_vary(text, task=data.task) for text in (_usual(data) if usual else asked.vary)]
     prune = asked.prune and not usual and asked.seeds > 1
     plan = grid_of(base, options, seeds=asked.seeds, given=asked.given)
     check_variants(plan, data)
-    content = content_of(plan, search=None)
-    folder = folder_for(out, content)
-    begin_folder(folder, content)
+    folder = _begun(content_of(plan, search=None), out)
     count = len(plan.variants) * len(plan.seeds)
-    workers = min(asked.workers or cores(), count)
-    say(
-        f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {count} trials in {folder}, {workers} at a time, "
-        "each a run of its own"
-    )
-    with crew(workers) as hands:
+    say(f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {count} trials in {folder}")
+    with crew(min(asked.workers or cores(), count)) as hands:
         trials, hopeless = carry_out_plan(plan, folder, hands, prune=prune, say=say)
     tables = tables_of(plan, trials, hopeless=hopeless)
     result = result_of(plan, folder, tables, began=began, trials=trials, prune=prune)
+    save(folder, result)
+    return result
+
+
+def _usual(data: Data) -> list[str]:
+    """Returns what is varied where nobody says what: each of these entries alone."""
+    keys = [key for key in DEFAULTS if key != "loss.name" or data.task != "language"]
+    return [",".join(keys)]
+
+
+def _begun(content: Mapping[str, Any], out: Path | None) -> Path:
+    folder = folder_for(out, content)
+    begin_folder(folder, content)
+    return folder
+
+
+def _searched(
+    base: Recipe, data: Data, asked: Asked, *, out: Path | None, say: Say, began: float
+) -> dict[str, Any]:
+    """Searches, then trains the best setting and the recipe as it is with all seeds."""
+    assert asked.search is not None
+    load_optuna()
+    if not asked.vary:
+        raise RecipeError(
+            "--search: among what? For example --vary lr=1e-4..1e-1 --vary activation=relu,gelu"
+        )
+    space = space_of([parse_vary(text, task=data.task) for text in asked.vary])
+    varying = Varying(base, given=asked.given)
+    ends = {one.name: one for one in (varying.variant(setting) for setting in ends_of(space))}
+    sweep = Sweep(tuple(one.key for one in space), ())
+    plan = Plan(base, tuple(ends.values()), (sweep,), seeds_from(base, asked.seeds))
+    check_variants(plan, data)
+    folder = _begun(content_of(plan, search=asked.search), out)
+    say(
+        f"{asked.search} settings with one seed, then the best and the default with {asked.seeds}, in {folder}"
+    )
+    wanted = Search(space, asked.search, asked.prune)
+    with crew(min(asked.workers or cores(), max(asked.search, 2 * asked.seeds))) as hands:
+        found = search(varying, wanted, folder, hands, say=say)
+        best = chosen(found)
+        plan = final_plan(varying, best, space, seeds=asked.seeds)
+        trials = carry_out_jobs(jobs_of(plan, folder, seeds=plan.seeds), hands, say=say)
+    tables = tables_of(plan, trials, hopeless={})
+    account = account_of(found, space, best, prune=asked.prune)
+    result = result_of(plan, folder, tables, began=began, trials=trials, prune=False, search=account)
+    tried = {trial.name: trial for _, trial in found} | trials
+    result |= {"trials": len(tried), "training_seconds": round(sum(one.seconds for one in tried.values()), 3)}
     save(folder, result)
     return result

@@ -140,7 +140,8 @@ def _judged(
                 **asdict(one),
                 "interval": None if one.interval is None else list(one.interval),
             }
-        if key == "against_best" or name != best:
+        # Of two rows, or where the default is the best, the same would be said twice.
+        if key == "against_best" or (name != best and len(rows) > 2):
             if key == "against_best" and name == AS_IT_IS:
                 what = "the best in validation, and the default"
             said += sentences(found, name, labels=labels, seeds=len(plan.seeds), what=what)

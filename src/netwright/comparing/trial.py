@@ -37,7 +37,6 @@ class Job:
     name: str
     recipe: Recipe
     out: Path
-    final: bool = True
 
     @property
     def folder(self) -> Path:

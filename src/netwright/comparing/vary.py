@@ -152,10 +152,10 @@ def shown_value(value: Any) -> str:
     """Returns a value as a person would write it.
 
     >>> shown_value(0.001), shown_value([64, 64]), shown_value("relu"), shown_value(None)
-    ('0.001', '[64, 64]', 'relu', '-')
+    ('0.001', '[64, 64]', 'relu', 'auto')
     """
     if value is None:
-        return "-"
+        return "auto"  # such as the learning rate: the optimizer's own
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

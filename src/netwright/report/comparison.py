@@ -20,6 +20,7 @@ from netwright.report.terminal import COLUMNS, _console, _table, _text
 
 PAGE = "comparison.html"
 LABEL_AT_MOST = 22
+SETTINGS_AT_MOST = 200
 HEADS = ("valid.", "test", "95 % interval", "vs best", "epochs", "time")
 # A gradient this much smaller than the largest one of the table has no colour.
 DECADES = 4.0
@@ -77,7 +78,7 @@ def _values(row: Mapping[str, Any]) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "auto" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cut(text: str) -> str:
@@ -115,10 +116,11 @@ def notes_of(result: Mapping[str, Any]) -> list[str]:
     """Returns how a comparison was made, a sentence each."""
     examples, seeds = result["examples"], len(result["seeds"])
     each = "the same examples for every seed" if result["same_test_part"] else "each seed cuts the data anew"
-    said = [
+    said = [searched(result["search"])] if result.get("search") else []
+    said.append(
         f"Chosen by the validation part ({examples['validation'] or 0:,} examples); the test part ({examples['test'] or 0:,}, {each}) was opened "
-        "once for each trained network and chose nothing.",
-    ]
+        "once for each trained network and chose nothing."
+    )
     if seeds > 1:
         said.append(
             f"Means over {seeds} seeds with Student's 95 % interval{'' if result['same_test_part'] else ' widened as the seeds share examples (Nadeau and Bengio 2003)'}. "
@@ -165,8 +167,9 @@ def render_comparison(result: Mapping[str, Any]) -> str:
                 ("Seeds", str(len(result["seeds"]))),
                 ("Training examples", f"{examples['train'] or 0:,}"),
                 ("Test examples", f"{examples['test'] or 0:,}"),
-                ("Time", figures.duration(result["seconds"])),
+                ("Training time, all trials", figures.duration(result["training_seconds"])),
             ],
+            search=_search(result.get("search")),
             tables=[_shown(number, table) for number, table in enumerate(result["tables"])],
             notes=notes_of(result),
         )
@@ -181,6 +184,7 @@ def _shown(number: int, table: Mapping[str, Any]) -> dict[str, Any]:
         "title": _title(table),
         "titles": table["titles"],
         "unit": _unit(table),
+        "seeds": table["seeds"],
         "heads": [head.capitalize() for head in HEADS],
         "sentences": table["sentences"],
         "rows": [
@@ -196,6 +200,43 @@ def _shown(number: int, table: Mapping[str, Any]) -> dict[str, Any]:
         "charts": [one for one in (_dots(number, table), _curves(number, table)) if one],
         "heat": _heat(table),
     }
+
+
+def _search(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the settings that a search tried, the best first, as texts."""
+    if not found:
+        return None
+    rows = found["rows"]
+    return {
+        "said": searched(found),
+        "names": list(rows[0]["values"]),
+        "rows": [
+            [
+                *_values(row),
+                "–" if row["validation"] is None else figures.loss(row["validation"]),
+                row["state"],
+                str(row["epochs"]),
+                row["run"],
+            ]
+            for row in rows[:SETTINGS_AT_MOST]
+        ],
+        "more": max(0, len(rows) - SETTINGS_AT_MOST),
+    }
+
+
+def searched(found: Mapping[str, Any]) -> str:
+    """Returns a search in one sentence."""
+    counts = ", ".join(f"{found[key]} {key}" for key in ("stopped", "failed") if found[key])
+    ended = f" ({counts})" if counts else ""
+    best = ", ".join(f"{key}={value}" for key, value in found["best"].items()) or "the recipe as it is"
+    rule = (
+        f" To save time, {found['pruning']}; --no-prune trains all."
+        if found["pruning"] and found["stopped"]
+        else ""
+    )
+    return (
+        f"Searched {found['settings']} settings with one seed{ended}; the best in validation: {best}.{rule}"
+    )
 
 
 def _label(row: Mapping[str, Any]) -> str:
