@@ -30,6 +30,7 @@ FLOORS = {
     "explaining": 4,
     "exporting": 4,
     "forecasting": 4,
+    "inspecting": 4,
     "outcome": 4,
     "records": 4,
     "repeats": 4,

@@ -19,6 +19,7 @@ SURFACE = [
     "datasets",
     "examine",
     "fit",
+    "inspect",
     "load",
     "losses",
     "network",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netwright.errors import NetwrightError as NetwrightError
     from netwright.examine import examine as examine
     from netwright.fitting import fit as fit
+    from netwright.inspecting import inspect as inspect
     from netwright.run import Run as Run
     from netwright.training.loop import train as train
     from netwright.training.losses import losses as losses
@@ -33,6 +34,7 @@ _HOMES = {
     "datasets": "netwright.data",
     "examine": "netwright.examine",
     "fit": "netwright.fitting",
+    "inspect": "netwright.inspecting",
     "load": "netwright.data",
     "losses": "netwright.training.losses",
     "network": "netwright.architectures",

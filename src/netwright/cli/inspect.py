@@ -1,9 +1,9 @@
-"""`netwright inspect SOURCE --augment`: what augmentation makes of the training examples, as a picture."""
+"""`netwright inspect RUN|file.py:Name`: a network layer by layer; with `--augment`, what augmentation makes of the training examples."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,37 +17,97 @@ def register(app: typer.Typer) -> None:
 def inspect(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="What fit takes, or a run's folder, whose recipe is taken."),
+        typer.Argument(
+            metavar="RUN|file.py:Name", help="A run's folder, or a network in a file. With --augment, what fit takes."
+        ),
     ],
+    example: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The example to follow (default: the first of the test part)."),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="SHAPE", help="With file.py:Name: random values of this shape, such as 1x28x28."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as one page.")] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the diagram: .svg, .mmd (Mermaid) or .dot (Graphviz).")
+    ] = None,
     augment: Annotated[
         bool, typer.Option("--augment", help="Draw training examples as the first epochs change them.")
     ] = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any recipe entry; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="With file.py:Name: network.ARGUMENT=VALUE. With --augment: any recipe entry."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture (PNG) is written.")] = Path(
-        "augment.png"
-    ),
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --augment: the picture (default: augment.png).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what augmentation does to training examples, before anything is trained.
+    """Show what a network is, layer by layer, and follow a real example through it and back.
 
-    For example: netwright inspect photos/ --augment --set augment.flip=true --set augment.randaugment=2
+    For example: netwright inspect runs/digits-mlp-1 --html tour.html
     """
+    if augment:
+        _refuse({"--example": example, "--input": shape, "--html": html, "--diagram": diagram}, "--augment")
+        _draw_augmentation(source, settings or [], out or Path("augment.png"), as_json=as_json)
+        return
+    _refuse({"--out": out}, "inspect without --augment", instead=": --html FILE or --diagram FILE")
+    from netwright.explain.diagram import check_ending
+    from netwright.inspecting import inspect_source
+
+    if diagram is not None:
+        check_ending(diagram.suffix)
+    found = inspect_source(source, example=example, shape=shape, options=_options(settings or []))
+    written = {}
+    if diagram is not None:
+        diagram.write_text(found.diagram.text(diagram.suffix), encoding="utf-8")
+        written["diagram"] = str(diagram)
+    if html is not None:
+        written["html"] = str(found.html(html))
+    if as_json:
+        print_json({**found.to_dict(), **written})
+        return
+    print(found)
+    for path in written.values():
+        say(f"wrote {path}")
+
+
+def _refuse(options: dict[str, Any], where: str, *, instead: str = "") -> None:
+    from netwright.errors import RecipeError
+
+    for name, value in options.items():
+        if value is not None:
+            raise RecipeError(f"{name} does not go with {where}{instead}")
+
+
+def _options(settings: list[str]) -> dict[str, Any]:
+    """Returns the arguments of a class in `network.ARGUMENT=VALUE`."""
+    from netwright.errors import RecipeError
+    from netwright.recipe import parse_setting
+
+    entries = dict(parse_setting(setting) for setting in settings)
+    foreign = [key for key in entries if not key.startswith("network.")]
+    if foreign:
+        raise RecipeError(
+            f"--set {foreign[0]} changes nothing here: inspect takes network.ARGUMENT=VALUE, the arguments of the class"
+        )
+    return {key.removeprefix("network."): value for key, value in entries.items()}
+
+
+def _draw_augmentation(source: str, settings: list[str], out: Path, *, as_json: bool) -> None:
     from netwright.errors import RecipeError
     from netwright.recipe import Recipe, parse_setting
     from netwright.report.augmentation import draw_augmentation
     from netwright.run import RECIPE, load_data
 
-    if not augment:
-        raise RecipeError(
-            "inspect draws the training examples as they come in each epoch: give --augment, and what is done to them by\n"
-            "--set augment.flip=true (shift, rotate, crop, brightness, randaugment, mixup, ...)."
-        )
     kept = Path(source) / RECIPE
     recipe = Recipe.build(
         recipe_layer(str(kept) if kept.is_file() else source),
-        dict(parse_setting(setting) for setting in settings or []),
+        dict(parse_setting(setting) for setting in settings),
     )
     data = load_data(recipe)
     changed = data.with_augmentation(recipe.augment.model_dump(exclude_defaults=True))

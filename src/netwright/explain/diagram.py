@@ -31,12 +31,7 @@ _STYLE = """
 .nw-diagram .stacked { fill: none; stroke: var(--nw-frame); }
 .nw-diagram path { fill: none; stroke: var(--nw-line); stroke-width: 1.4; } .nw-diagram .head { fill: var(--nw-line); stroke: none; }
 """
-TONES = {
-    "end": "input or output",
-    "layer": "layer with weights",
-    "shape": "layer without weights",
-    "join": "brings branches together",
-}
+TONES = {"end": "input or output", "layer": "layer with weights", "shape": "layer without weights", "join": "brings branches together"}
 
 
 @dataclass(frozen=True)
@@ -87,12 +82,8 @@ class Diagram:
 
     def text(self, suffix: str) -> str:
         """Returns what a file of this ending holds; raises NetwrightError for endings other than .svg, .mmd and .dot."""
-        makers = {".svg": self.svg, ".mmd": self.mermaid, ".dot": self.dot}
-        if suffix not in makers:
-            raise NetwrightError(
-                f"a diagram is written as .svg, .mmd (Mermaid) or .dot (Graphviz), not {suffix or 'without an ending'}"
-            )
-        return makers[suffix]() + "\n"
+        check_ending(suffix)
+        return {".svg": self.svg, ".mmd": self.mermaid, ".dot": self.dot}[suffix]() + "\n"
 
     def in_words(self) -> str:
         """Returns one sentence on what is drawn, for those who do not see it."""
@@ -103,6 +94,13 @@ class Diagram:
     def _arrows(self, names: dict[int, str]) -> list[tuple[str, str]]:
         pairs = [(names[a], names[b]) for a, b in sorted(self.graph.arrows) if a in names and b in names]
         return list(dict.fromkeys(pair for pair in pairs if pair[0] != pair[1]))
+
+
+def check_ending(suffix: str) -> None:
+    """Raises NetwrightError for a file's ending that no diagram is written with."""
+    if suffix not in (".svg", ".mmd", ".dot"):
+        came = f"not {suffix}" if suffix else "and the name has no ending"
+        raise NetwrightError(f"a diagram is written as .svg, .mmd (Mermaid) or .dot (Graphviz), {came}")
 
 
 def diagram_of(module: nn.Module, batch: Any) -> Diagram:
@@ -162,9 +160,7 @@ def _arrow(chain: list[Place], left: float, top: float) -> str:
         if abs(to - x) < 0.5:
             path.append(f"V{top + below:.1f}")
         else:
-            path.append(
-                f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}"
-            )
+            path.append(f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}")
         x, y = to, place.y + place.height
         if not end:
             path.append(f"V{top + y:.1f}")

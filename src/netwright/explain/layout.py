@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from netwright.explain.graph import Box, Frame, Graph, called, cut
 
 # Pixels. A letter's width is that of a wide sans serif, so that text fits whatever the reader's font is.
-TITLE, TEXT, LINE, LETTER = 13, 11.5, 16, 0.58
+TITLE, TEXT, LINE, LETTER = 13, 11.5, 16, 0.65
 BETWEEN_ROWS, BETWEEN, LANE, MARGIN, STRIP = 26, 22, 14, 14, 24
 SWEEPS = 12
 
