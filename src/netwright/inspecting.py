@@ -73,7 +73,7 @@ class Inspection:
         }
 
     def _seen(self) -> Seen:
-        from netwright.explain.terms import TERMS
+        from netwright.explain.terms import words_for
         from netwright.report.tour import Seen
 
         return Seen(
@@ -83,7 +83,7 @@ class Inspection:
             self.tour,
             self.parameters,
             self.diagram,
-            TERMS,
+            words_for(self.structure, self.tour, self.parameters),
             together=self.together,
             picture=self.picture,
             notes=self.notes,
@@ -104,7 +104,9 @@ def inspect(module: nn.Module, batch: Any, *, loss: Callable[[Any], Tensor] | No
     """
     if not isinstance(module, nn.Module):
         if isinstance(module, type) and issubclass(module, nn.Module):
-            raise NetworkError(f"inspect takes a network, and {module.__name__} is its class: make one first, {module.__name__}(...)")
+            raise NetworkError(
+                f"inspect takes a network, and {module.__name__} is its class: make one first, {module.__name__}(...)"
+            )
         raise NetworkError(f"inspect takes a network (an nn.Module), not a {type(module).__name__}")
     return _inspection(module, batch, title=type(module).__name__, loss=loss)
 
@@ -158,12 +160,15 @@ def inspect_source(
     Raises NetwrightError.
     """
     from netwright.architectures.user_file import is_file_reference
-    from netwright.run import Run
 
     if is_file_reference(source):
         return _of_file(source, example, shape, options or {})
+    from netwright.run import Run
+
     if shape is not None or options:
-        raise RecipeError("--input and --set network.* go with file.py:Name: a run knows its network and what it takes")
+        raise RecipeError(
+            "--input and --set network.* go with file.py:Name: a run knows its network and what it takes"
+        )
     if Path(source).is_file():
         raise RunFolderError(f"{source} is a file: inspect takes a run's folder, or file.py:Name")
     return _of_run(Run(source), example)
@@ -216,13 +221,17 @@ def _read_for(run: Run, example: Path) -> tuple[Tensor, str]:
     return x, f"The example: {read[0][0]}{more}, prepared as in training."
 
 
-def _of_file(reference: str, example: Path | None, shape: str | None, options: Mapping[str, Any]) -> Inspection:
+def _of_file(
+    reference: str, example: Path | None, shape: str | None, options: Mapping[str, Any]
+) -> Inspection:
     from netwright.architectures import network
 
     if example is not None and shape is not None:
-        raise RecipeError("--input gives the shape of random values and --example a file of real ones: leave one out")
+        raise RecipeError(
+            "--input gives the shape of random values and --example a file of real ones: leave one out"
+        )
     shapes = None if shape is None else _shapes(shape)
-    given = {"input_shape": shapes[0][0]} if shapes else {}
+    given: dict[str, Any] = {"input_shape": shapes[0][0]} if shapes else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = network(reference, **given, **options)
@@ -247,7 +256,9 @@ def _shapes(text: str) -> list[tuple[tuple[int, ...], bool]]:
     for part in text.split(","):
         sides, _, kind = part.strip().lower().partition(":")
         numbers = sides.replace("×", "x").split("x")
-        if kind not in ("", "int", "float") or not all(number.isdecimal() and int(number) for number in numbers):
+        if kind not in ("", "int", "float") or not all(
+            number.isdecimal() and int(number) for number in numbers
+        ):
             raise RecipeError(
                 f"--input is a shape without N, such as 1x28x28, not {part!r}.\n"
                 "Several inputs are separated by commas; whole numbers such as tokens are 16:int."
@@ -262,7 +273,11 @@ def _random(module: nn.Module, shape: Sequence[int], whole: bool) -> Tensor:
     if math.prod(shape) > 10**9:
         raise RecipeError(f"an input of {math.prod(shape):,} numbers is too large")
     if whole:
-        rows = [part.num_embeddings for part in module.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag))]
+        rows = [
+            part.num_embeddings
+            for part in module.modules()
+            if isinstance(part, (nn.Embedding, nn.EmbeddingBag))
+        ]
         return torch.randint(0, min(rows, default=2), (1, *shape), generator=draws)
     kinds = [parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()]
     return torch.randn((1, *shape), generator=draws).to(kinds[0] if kinds else torch.float32)
@@ -278,12 +293,20 @@ def _guessed(module: nn.Module, title: str, weights: str) -> Inspection:
                 _random(module, shape, whole),
                 title=title,
                 source=f"The input: {said}; {weights}.",
-                notes=[f"The shape {'×'.join(map(str, shape))} is guessed from the first layer: --input or --example says it."],
+                notes=[
+                    f"The shape {'×'.join(map(str, shape))} is guessed from the first layer: --input or --example says it."
+                ],
             )
         except NetworkError as error:
             refusal = refusal or error
-    tried = f"what its first layer suggests was refused: {refusal}" if refusal else "its first layer does not tell"
-    raise NetworkError(f"what {title} takes is not known; {tried}\nGive --input SHAPE, such as 1x28x28, or --example FILE.")
+    tried = (
+        f"what its first layer suggests was refused: {refusal}"
+        if refusal
+        else "its first layer does not tell"
+    )
+    raise NetworkError(
+        f"what {title} takes is not known; {tried}\nGive --input SHAPE, such as 1x28x28, or --example FILE."
+    )
 
 
 def _guesses(module: nn.Module) -> list[tuple[tuple[int, ...], bool]]:
@@ -294,7 +317,11 @@ def _guesses(module: nn.Module) -> list[tuple[tuple[int, ...], bool]]:
         if isinstance(part, nn.LazyLinear):
             return [((LENGTH,), False)]
         if isinstance(part, nn.Linear):
-            return [((part.in_features,), False), ((LENGTH, part.in_features), False), *_images(part.in_features)]
+            return [
+                ((part.in_features,), False),
+                ((LENGTH, part.in_features), False),
+                *_images(part.in_features),
+            ]
         if isinstance(part, nn.Conv2d):
             return [((part.in_channels, side, side), False) for side in SIDES]
         if isinstance(part, nn.Conv1d):

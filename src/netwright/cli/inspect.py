@@ -18,7 +18,8 @@ def inspect(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="RUN|file.py:Name", help="A run's folder, or a network in a file. With --augment, what fit takes."
+            metavar="RUN|file.py:Name",
+            help="A run's folder, or a network in a file. With --augment, what fit takes.",
         ),
     ],
     example: Annotated[
@@ -27,11 +28,16 @@ def inspect(
     ] = None,
     shape: Annotated[
         str | None,
-        typer.Option("--input", metavar="SHAPE", help="With file.py:Name: random values of this shape, such as 1x28x28."),
+        typer.Option(
+            "--input",
+            metavar="SHAPE",
+            help="With file.py:Name: random values of this shape, such as 1x28x28.",
+        ),
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as one page.")] = None,
     diagram: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the diagram: .svg, .mmd (Mermaid) or .dot (Graphviz).")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the diagram: .svg, .mmd (Mermaid) or .dot (Graphviz)."),
     ] = None,
     augment: Annotated[
         bool, typer.Option("--augment", help="Draw training examples as the first epochs change them.")
@@ -39,7 +45,9 @@ def inspect(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="With file.py:Name: network.ARGUMENT=VALUE. With --augment: any recipe entry."
+            "--set",
+            metavar="KEY=VALUE",
+            help="With file.py:Name: network.ARGUMENT=VALUE. With --augment: any recipe entry.",
         ),
     ] = None,
     out: Annotated[
@@ -86,6 +94,8 @@ def _refuse(options: dict[str, Any], where: str, *, instead: str = "") -> None:
 
 def _options(settings: list[str]) -> dict[str, Any]:
     """Returns the arguments of a class in `network.ARGUMENT=VALUE`."""
+    if not settings:
+        return {}
     from netwright.errors import RecipeError
     from netwright.recipe import parse_setting
 

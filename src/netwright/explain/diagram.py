@@ -31,7 +31,12 @@ _STYLE = """
 .nw-diagram .stacked { fill: none; stroke: var(--nw-frame); }
 .nw-diagram path { fill: none; stroke: var(--nw-line); stroke-width: 1.4; } .nw-diagram .head { fill: var(--nw-line); stroke: none; }
 """
-TONES = {"end": "input or output", "layer": "layer with weights", "shape": "layer without weights", "join": "brings branches together"}
+TONES = {
+    "end": "input or output",
+    "layer": "layer with weights",
+    "shape": "layer without weights",
+    "join": "brings branches together",
+}
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,9 @@ def _arrow(chain: list[Place], left: float, top: float) -> str:
         if abs(to - x) < 0.5:
             path.append(f"V{top + below:.1f}")
         else:
-            path.append(f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}")
+            path.append(
+                f"C{left + x:.1f} {top + half:.1f} {left + to:.1f} {top + half:.1f} {left + to:.1f} {top + below:.1f}"
+            )
         x, y = to, place.y + place.height
         if not end:
             path.append(f"V{top + y:.1f}")
@@ -215,7 +222,7 @@ def _dot(items: list[Box | Frame], names: dict[int, str], indent: str) -> Iterat
 
 def _name(box: Box, names: dict[int, str]) -> str:
     name = f"b{len(set(names.values())) + 1}"
-    names.update({end: name for end in box.ends})
+    names.update(dict.fromkeys(box.ends, name))
     return name
 
 

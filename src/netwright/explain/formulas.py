@@ -288,7 +288,7 @@ FORMULAS |= {f"{kind}AvgPool{n}d": _MEAN_POOL for kind in ("", "Adaptive") for n
 FORMULAS |= {f"BatchNorm{n}d": _BATCH_NORM for n in (1, 2, 3)} | {"SyncBatchNorm": _BATCH_NORM}
 FORMULAS |= {f"InstanceNorm{n}d": _NORM for n in (1, 2, 3)} | {"LayerNorm": _NORM, "GroupNorm": _NORM}
 FORMULAS |= {f"Dropout{n}": _DROPOUT for n in ("", "1d", "2d", "3d")}
-FORMULAS |= {name: _SCALED for name in ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")}
+FORMULAS |= dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), _SCALED)
 FORMULAS |= {
     f"{kind}Pad{n}d": _PADDED
     for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
@@ -347,10 +347,11 @@ SAME = {
 }
 
 # Place by place: their slope at a value is what a gradient is multiplied with there.
-ACTIVATIONS = frozenset(
+_ACTIVATIONS = (
     "ReLU ReLU6 LeakyReLU PReLU RReLU ELU CELU SELU GELU SiLU Mish Softplus Softsign Sigmoid LogSigmoid Tanh Hardtanh "
-    "Hardsigmoid Hardswish Hardshrink Softshrink Tanhshrink Threshold".split()
+    "Hardsigmoid Hardswish Hardshrink Softshrink Tanhshrink Threshold"
 )
+ACTIVATIONS = frozenset(_ACTIVATIONS.split())
 
 
 def same_kind(kind: str) -> str:

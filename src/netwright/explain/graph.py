@@ -123,7 +123,7 @@ def _kept(trace: Trace) -> dict[int, Visit]:
             if visit.outputs:
                 leaves[visit.place] = visit
     # What a layer's inside gave counts as the layer's.
-    owner = {place: leaf for place, leaf in whole.items()}
+    owner = dict(whole.items())
     for visit in leaves.values():
         visit.sources = frozenset(owner.get(source, source) for source in visit.sources) - {visit.place}
     needed = {owner.get(place, place) for place in trace.ends}

@@ -7,6 +7,7 @@ around it, so that nothing can overlap.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -132,7 +133,7 @@ def _chain(places: list[Place], start: Place, end: Place) -> list[Place]:
         places.append(bend)
         chain.append(bend)
     chain.append(end)
-    for one, other in zip(chain, chain[1:]):
+    for one, other in itertools.pairwise(chain):
         one.below.append(other)
         other.above.append(one)
     return chain
@@ -181,7 +182,7 @@ def _set_x(rows: list[list[Place]]) -> None:
 def _part(row: list[Place]) -> None:
     """Moves the items of a row apart, boxes before bends: a box stays in line with the one above it."""
     boxes = [place for place in row if not place.bends]
-    for one, other in zip(boxes, boxes[1:]):
+    for one, other in itertools.pairwise(boxes):
         lanes = row.index(other) - row.index(one) - 1
         least = (one.width + other.width) / 2 + BETWEEN + lanes * (LANE + BETWEEN / 2)
         missing = least - (other.x - one.x)
@@ -194,7 +195,7 @@ def _part(row: list[Place]) -> None:
         if place.bends and before is not None:
             gap = BETWEEN / 2 if before.bends else BETWEEN * 0.7
             place.x = max(place.x, before.x + (before.width + place.width) / 2 + gap)
-    for place, after in reversed(list(zip(row, row[1:]))):
+    for place, after in reversed(list(itertools.pairwise(row))):
         if place.bends:
             gap = BETWEEN / 2 if after.bends else BETWEEN * 0.7
             place.x = min(place.x, after.x - (after.width + place.width) / 2 - gap)

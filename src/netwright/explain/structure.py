@@ -12,6 +12,8 @@ from netwright.explain.folding import folded
 from netwright.explain.trace import Spec, Trace, Visit, is_whole
 from netwright.explain.values import Values, dtype_name, values_of
 
+_SIZES = ("parameters", "trainable", "own", "parameter_bytes", "output_bytes", "products")
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -48,7 +50,7 @@ class Layer:
         return {**found, "children": [child.to_dict() for child in self.children]}
 
 
-_PLAIN = "name kind call calls function settings parameters trainable own parameter_bytes output_bytes products shared".split()
+_PLAIN = ("name", "kind", "call", "calls", "function", "settings", "shared", *_SIZES)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,15 @@ class Structure:
         return {**counts, "tree": self.root.to_dict()}
 
 
-_COUNTS = "parameters trainable parameter_bytes buffers buffer_bytes output_bytes products".split()
+_COUNTS = (
+    "parameters",
+    "trainable",
+    "parameter_bytes",
+    "buffers",
+    "buffer_bytes",
+    "output_bytes",
+    "products",
+)
 
 
 def structure_of(trace: Trace) -> Structure:
@@ -163,9 +173,14 @@ class _Tree:
         outputs = sum(spec.bytes for spec in visit.outputs)
         if visit.module is None:
             return Layer(
-                visit.name, visit.kind, function=True, inputs=visit.inputs, outputs=visit.outputs,
-                output_bytes=outputs, products=visit.products,
-            )  # fmt: skip
+                visit.name,
+                visit.kind,
+                function=True,
+                inputs=visit.inputs,
+                outputs=visit.outputs,
+                output_bytes=outputs,
+                products=visit.products,
+            )
         module = visit.module
         call = self.seen[id(module)] = self.seen.get(id(module), 0) + 1
         hidden = visit.whole and visit.parent is not None
@@ -225,7 +240,7 @@ class _Tree:
                     for other in self.names[id(parameter)]
                     if other != (f"{name}.{key}" if name else key)
                 ),
-            )  # fmt: skip
+            )
             for key, parameter in module.named_parameters(recurse=False)
         ]
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netwright.explain.structure import Parameter, Structure
+    from netwright.explain.tour import Tour
+
 TERMS: dict[str, str] = {
     "shape": "How many numbers a tensor has in each direction; the first one usually counts the examples.",
     "parameter": "A number that training may change: a weight or a bias.",
@@ -21,3 +28,12 @@ TERMS: dict[str, str] = {
     "frozen": "A parameter that training leaves as it is.",
     "evaluation": "The mode in which a network answers: dropout does nothing, batch norm uses what it remembered.",
 }
+
+
+def words_for(structure: Structure, tour: Tour, parameters: Sequence[Parameter]) -> dict[str, str]:
+    """Returns the words that the view of a network uses, each with its sentence."""
+    unused = {"buffer": structure.buffers == 0, "frozen": structure.trainable == structure.parameters}
+    unused["shared"] = not any(one.shared for one in parameters)
+    unused["saturated"] = unused["activation"] = all(stop.flat is None for stop in tour.stops)
+    unused["gradient"] = unused["gradient size"] = not tour.back_from
+    return {word: said for word, said in TERMS.items() if not unused.get(word, False)}

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,13 @@ from netwright.explain.values import Values, dtype_name, picture_of, values_of
 VALUES_AT_MOST, PICTURES_AT_MOST = 400, 40
 FLAT_SLOPE = 0.05
 # What rearranges numbers, or only asks for them: no boxes of their own, their outputs count as what went in.
-PASSING = frozenset(
+_PASSING = (
     "view reshape permute transpose t swapaxes swapdims movedim contiguous unsqueeze squeeze expand expand_as repeat to float "
     "half double bfloat16 type type_as view_as reshape_as detach clone chunk split tensor_split unbind getitem select narrow "
     "unflatten flatten alias cuda cpu requires_grad_ requires_grad flip roll repeat_interleave masked_fill masked_fill_ "
-    "setitem pad_packed_sequence nan_to_num dropout dropout1d dropout2d dropout3d feature_dropout alpha_dropout".split()
+    "setitem pad_packed_sequence nan_to_num dropout dropout1d dropout2d dropout3d feature_dropout alpha_dropout"
 )
+PASSING = frozenset(_PASSING.split())
 _SYMBOLS = {"iadd": "add", "radd": "add", "isub": "sub", "rsub": "sub", "imul": "mul", "rmul": "mul"}
 _SYMBOLS |= {"truediv": "div", "rtruediv": "div", "itruediv": "div", "true_divide": "div", "rdiv": "div"}
 _SYMBOLS |= {"rmatmul": "matmul", "rpow": "pow", "multiply": "mul", "subtract": "sub"}
@@ -343,7 +345,7 @@ class _Watch(TorchFunctionMode):
         return NetworkError(
             f"{named}, {brief}, refused {shapes}:\n{type(error).__name__}: {lines[0][:300]}"
             + (f"\nat {line}" if line else "")
-            + (f"\n{hint}" if (hint := _hint(shown, layer)) else "")
+            + (f"\n{hint}" if (hint := _hint(shown, layer) or _takes(shown, error)) else "")
         )
 
 
@@ -372,6 +374,14 @@ def _hint(module: nn.Module | None, visit: Visit | None) -> str:
     return ""
 
 
+def _takes(module: nn.Module | None, error: Exception) -> str:
+    """Returns what `forward` takes, where it was called with something else."""
+    if module is None or not isinstance(error, TypeError) or "argument" not in str(error):
+        return ""
+    names = ", ".join(list(signature(module.forward).parameters)[:8])
+    return f"Its forward takes ({names}): a tuple gives these in order, a dictionary by name."
+
+
 class _Products(TorchDispatchMode):
     """Adds the multiply–adds of every operator to all open visits (those of `torch.utils.flop_counter`, halved)."""
 
@@ -387,6 +397,11 @@ class _Products(TorchDispatchMode):
             aten._scaled_dot_product_flash_attention_for_cpu,
             flop_registry[aten._scaled_dot_product_flash_attention],
         )
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operator imports torch._dynamo, which takes nearly three seconds (torch 2.13).
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         outputs = func(*args, **(kwargs or {}))
@@ -419,7 +434,8 @@ def recurrent_products(module: nn.Module, given: Sequence[Spec]) -> int:
 
 
 def _flat_share(again: Callable[[Tensor], Tensor], taken: Tensor) -> float | None:
-    with torch.enable_grad():
+    # With saved-tensor hooks of its own: inside a checkpointed block those of the block would count what is saved here.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept):
         x = taken.detach().clone().requires_grad_()
         try:
             # A copy between: an activation in place must not write into a leaf.
@@ -493,7 +509,8 @@ def _copied(content: Any, device: torch.device | None) -> Any:
 
 def _tensors(content: Any) -> Iterator[Tensor]:
     if isinstance(content, Tensor):
-        yield content
+        if not nn.parameter.is_lazy(content):
+            yield content
     elif isinstance(content, Mapping):
         for value in content.values():
             yield from _tensors(value)

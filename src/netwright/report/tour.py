@@ -231,7 +231,9 @@ def _tour_text(seen: Seen) -> str:
                 gradient,
             )
         )
-    head = "The tour: what each layer gave" + (f", and the size of the gradient of {tour.back_from}" if tour.back_from else "")
+    head = "The tour: what each layer gave" + (
+        f", and the size of the gradient of {tour.back_from}" if tour.back_from else ""
+    )
     left = len(tour.stops) - LINES_AT_MOST
     text = f"{head}\n{_columns(table, '>4>5>7')}"
     if tour.stops and left > 0:
@@ -242,7 +244,11 @@ def _tour_text(seen: Seen) -> str:
 def _formulas_text(tour: Tour) -> str:
     lines = ["What these layers compute"] if tour.formulas else []
     for kind, formula in tour.formulas.items():
-        lines += [f"  {kind}: {formula.formula}", f"      {formula.means}", f"      On the way back: {formula.back}"]
+        lines += [
+            f"  {kind}: {formula.formula}",
+            f"      {formula.means}",
+            f"      On the way back: {formula.back}",
+        ]
     return "\n".join(lines)
 
 
@@ -253,7 +259,15 @@ def _parameters_text(parameters: Sequence[Parameter]) -> str:
     for one in parameters[:LINES_AT_MOST]:
         shown = _parameter(one)
         table.append(
-            (shown["name"], shown["size"], shown["range"], shown["spread"], shown["first"], shown["gradient"], shown["remark"])
+            (
+                shown["name"],
+                shown["size"],
+                shown["range"],
+                shown["spread"],
+                shown["first"],
+                shown["gradient"],
+                shown["remark"],
+            )
         )
     left = len(parameters) - LINES_AT_MOST
     more = f"\n… {left:,} more, in --json and --html" if left > 0 else ""
@@ -263,7 +277,9 @@ def _parameters_text(parameters: Sequence[Parameter]) -> str:
 def _parameter(one: Parameter) -> dict[str, str]:
     values = one.values
     gradient = "" if one.gradient is None else figures.exponent(_root(one.gradient))
-    remarks = ([] if one.trainable else ["frozen"]) + ([f"also {', '.join(one.shared[:3])}"] if one.shared else [])
+    remarks = ([] if one.trainable else ["frozen"]) + (
+        [f"also {', '.join(one.shared[:3])}"] if one.shared else []
+    )
     return {
         "name": _cut(one.name, LETTERS_AT_MOST),
         "size": _short(values.shape),
@@ -304,7 +320,9 @@ def _stop(stop: Stop, number: int, seen: Seen) -> dict[str, Any]:
         ],
         "saturated": None if stop.flat is None else _percent(stop.flat),
         "gradient": None if stop.gradient_size is None else figures.exponent(stop.gradient_size),
-        "three": None if beside is None else f"{_short(beside.given.shape)}: {_range(beside.given)}, {_spread(beside.given)}",
+        "three": None
+        if beside is None
+        else f"{_short(beside.given.shape)}: {_range(beside.given)}, {_spread(beside.given)}",
         "picture": None if stop.picture is None else pictures.data_uri(stop.picture),
         "tall": stop.picture is not None and stop.picture.shape[0] > 24,
     }
