@@ -236,7 +236,7 @@ def _of_file(
         torch.manual_seed(0)
         module = network(reference, **given, **options)
     title = reference.rpartition("/")[2]
-    weights = "its weights are those it is made with"
+    weights = "the network's weights are those it is made with"
     if example is not None:
         batch = _read_tensor(example)
         return _inspection(module, batch, title=title, source=f"The example: {example}; {weights}.")

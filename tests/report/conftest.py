@@ -23,6 +23,7 @@ from netwright.explain.maps import Map, Part
 from netwright.explaining import Explanation
 from netwright.report import Report, write_report
 from netwright.report.explanation import write_explanation
+from netwright.report.tour import Seen, write_tour
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -461,4 +462,43 @@ def pages(
     written = {name: write_report(folder / f"{name}.html", report) for name, report in reports.items()}
     for name, found in explanations.items():
         written[f"explained-{name}"] = write_explanation(folder / f"explained-{name}.html", found)
-    return written
+    return {**written, "tour": write_tour(folder / "tour.html", seen_of_pictures())}
+
+
+def seen_of_pictures() -> Seen:
+    """A network of pictures, blocks in a row and a branch, on an example."""
+    from torch import nn
+
+    from netwright.explain.diagram import diagram_of_trace
+    from netwright.explain.structure import parameters_of, structure_of
+    from netwright.explain.terms import words_for
+    from netwright.explain.tour import tour_of
+    from netwright.explain.trace import trace
+
+    class Branch(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x, super().forward(x)], 1)
+
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Sigmoid()) for _ in range(12)]
+    network = nn.Sequential(Branch(nn.Conv2d(3, 5, 3, padding=1)), *blocks, nn.Flatten(), nn.Linear(512, 3))
+    network.add_module(HOSTILE, nn.Softmax(1))
+    x = torch.randn(1, 3, 8, 8)
+    watched = trace(network, x)
+    structure, tour, parameters = structure_of(watched), tour_of(watched), parameters_of(watched)
+    words = words_for(structure, tour, parameters)
+    picture = np.full((8, 8, 3), 90, dtype=np.uint8)
+    together = tour_of(trace(network, x.repeat(3, 1, 1, 1)))
+    drawing = diagram_of_trace(watched)
+    return Seen(
+        f"a {HOSTILE}",
+        "The input.",
+        structure,
+        tour,
+        parameters,
+        drawing,
+        words,
+        together,
+        picture,
+        [HOSTILE],
+    )

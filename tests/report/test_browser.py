@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-KINDS = ["fashion", "two", "forty", "hundred", "regression", "interrupted", "text", "hostile", "minimal"]
+KINDS = ["fashion", "two", "forty", "hundred", "regression", "interrupted", "text", "hostile", "minimal", "tour"]
 EXPLAINED = ["explained-image", "explained-text", "explained-table", "explained-series"]
 
 # What sticks out to the right, unless a box around it scrolls or cuts.
@@ -76,7 +76,7 @@ def test_nothing_sticks_out_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["fashion", "hundred", "regression", "interrupted", "hostile", *EXPLAINED])
+@pytest.mark.parametrize("name", ["fashion", "hundred", "regression", "interrupted", "hostile", "tour", *EXPLAINED])
 def test_every_text_can_be_read(name: str, dark: bool, pages: dict[str, Path], browser: Any) -> None:
     browser.open(pages[name], width=1280, dark=dark)
     assert browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is dark
@@ -118,7 +118,7 @@ def test_pictures_are_there_and_small_ones_keep_their_pixels(pages: dict[str, Pa
 
 
 def test_headings_go_down_one_by_one_and_charts_have_texts(pages: dict[str, Path], browser: Any) -> None:
-    for name in ("fashion", "regression", "explained-image", "explained-text"):
+    for name in ("fashion", "regression", "tour", "explained-image", "explained-text"):
         browser.open(pages[name], width=1280)
         levels = browser.evaluate(
             "[...document.querySelectorAll('h1,h2,h3')].map(heading => +heading.tagName[1])"
@@ -127,7 +127,7 @@ def test_headings_go_down_one_by_one_and_charts_have_texts(pages: dict[str, Path
         assert levels.count(1) == 1
         assert all(after <= before + 1 for before, after in pairwise(levels))
         labels = browser.evaluate(
-            "[...document.querySelectorAll('svg')].map(svg => svg.getAttribute('aria-label'))"
+            "[...document.querySelectorAll('svg')].map(svg => svg.getAttribute('aria-label') ?? svg.querySelector('title').textContent)"
         )
         assert all(len(label) > 20 for label in labels)
         targets = browser.evaluate(

@@ -401,7 +401,11 @@ def cut(text: str) -> str:
 
 
 def called(frame: Frame) -> str:
-    """Returns what is written over a frame: `encoder.layers.0 · TransformerEncoderLayer × 6`."""
-    name = " · ".join(cut(part) for part in (frame.name, frame.title) if part)
+    """Returns what is written over a frame: `encoder.layers · TransformerEncoderLayer × 6`."""
+    own = frame.name
+    if frame.times > 1 and own.rpartition(".")[2].isdecimal():
+        # The number of the first of several is none of theirs.
+        own = own.rpartition(".")[0]
+    name = " · ".join(cut(part) for part in (own, frame.title) if part)
     times = f"× {frame.times}" if frame.times > 1 else ""
     return " ".join(part for part in (name, times) if part) or "together"

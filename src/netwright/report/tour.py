@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What keeps the page under 3 MB, and the terminal readable; what is left out is counted, and in the JSON.
 ROWS_AT_MOST, STOPS_AT_MOST, LINES_AT_MOST, PARAMETERS_AT_MOST = 400, 200, 60, 300
+STOPS_AT_FIRST = 24
 LETTERS_AT_MOST = 60
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -110,6 +111,7 @@ def _rendered(template: str, seen: Seen) -> str:
             svg=Markup(seen.diagram.svg()),
             rows=rows[:ROWS_AT_MOST],
             rows_left_out=max(0, len(rows) - ROWS_AT_MOST),
+            stops_at_first=STOPS_AT_FIRST,
             stops=[_stop(stop, number, seen) for number, stop in enumerate(tour.stops[:STOPS_AT_MOST])],
             stops_left_out=max(0, len(tour.stops) - STOPS_AT_MOST) + tour.more,
             back_from=tour.back_from,
@@ -347,7 +349,7 @@ def _histogram(values: Values, name: str) -> Markup:
     )
     label = f"Histogram of what it {name}: {_range(values)}"
     return Markup(
-        f'<svg class="bars" viewBox="0 0 {8 * len(counts)} 41" role="img" aria-label="{label}">{bars}'
+        f'<svg class="bars" preserveAspectRatio="none" viewBox="0 0 {8 * len(counts)} 41" role="img" aria-label="{label}">{bars}'
         f'<path d="M0 40.5H{8 * len(counts)}"/></svg>'
     )
 
