@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-KINDS = ["fashion", "two", "forty", "hundred", "regression", "interrupted", "text", "hostile", "minimal", "tour"]
+KINDS = [
+    "fashion",
+    "two",
+    "forty",
+    "hundred",
+    "regression",
+    "interrupted",
+    "text",
+    "hostile",
+    "minimal",
+    "tour",
+]
 EXPLAINED = ["explained-image", "explained-text", "explained-table", "explained-series"]
 
 # What sticks out to the right, unless a box around it scrolls or cuts.
@@ -76,7 +87,9 @@ def test_nothing_sticks_out_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["fashion", "hundred", "regression", "interrupted", "hostile", "tour", *EXPLAINED])
+@pytest.mark.parametrize(
+    "name", ["fashion", "hundred", "regression", "interrupted", "hostile", "tour", *EXPLAINED]
+)
 def test_every_text_can_be_read(name: str, dark: bool, pages: dict[str, Path], browser: Any) -> None:
     browser.open(pages[name], width=1280, dark=dark)
     assert browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is dark
