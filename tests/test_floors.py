@@ -39,6 +39,7 @@ FLOORS = {
     "side_by_side": 4,
     "preflight": 4,
     "run_folder": 4,
+    "slicing": 4,
     "transfer": 4,
     "writing": 4,
     "cli": 5,

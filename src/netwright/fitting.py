@@ -52,6 +52,7 @@ from netwright.run_folder import (
     folder_to_go_on_in,
     write_json,
 )
+from netwright.slicing import sliced
 from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
@@ -713,7 +714,10 @@ def _finish(
             findings=findings,
             answers=answers,
             targets=targets,
-            calibration=calibration.shown(tested),
+            held=held,
+            decision=decision,
+            calibration=calibration,
+            tested=tested,
             report=report,
         )
     wait_for_all(processes)
@@ -808,14 +812,18 @@ def _write_result(
     findings: dict[str, Any] | None,
     answers: Tensor | None,
     targets: Tensor | None,
-    calibration: dict[str, Any] | None,
+    held: tuple[Tensor, Tensor] | None,
+    decision: Decision | None,
+    calibration: Calibration,
+    tested: tuple[Tensor, Tensor] | None,
     report: bool,
 ) -> None:
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     write_json(run.path / FINDINGS, findings or unseen)
+    result["slices"] = sliced(data, answers, targets, decision=decision)
     if report:
         page = report_of(run, result, data, state.network, answers=answers, targets=targets)
-        page["calibration"], page["guard"] = calibration, result["guard"]
+        page["calibration"], page["guard"] = calibration.shown(tested), result["guard"]
         page["findings"] = None if findings is None else findings["findings"]
         write_report(run.path / REPORT, page)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.

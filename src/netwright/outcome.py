@@ -38,6 +38,7 @@ def report_of(
         "history": [shown(record) for record in records if "train_loss" in record],
         "steps": [record for record in records if "train_loss" not in record],
         "test": result["test"],
+        "slices": result["slices"],
         "classes": None if data.classes is None else list(data.classes),
         "wrong": [],
         "scatter": None,

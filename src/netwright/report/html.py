@@ -17,6 +17,7 @@ import numpy as np
 from netwright.errors import RunFolderError
 from netwright.report import charts, figures, marks, pictures
 from netwright.report.letters import cut as _cut
+from netwright.report.slices import slice_rows
 
 if TYPE_CHECKING:
     import jinja2
@@ -51,6 +52,8 @@ class Report(TypedDict, total=False):
     test: Mapping[str, Any] | None
     """The scores of `netwright.metrics`, with `loss` if there is one; None: the run was not tested."""
     classes: Sequence[str] | None
+    slices: Mapping[str, Any] | None
+    """As in result.json: {`rows` (of `netwright.metrics.slices`), `left_out`}."""
     wrong: Sequence[Mapping[str, Any]]
     """The most wrong examples, worst first: {`image` ((H, W) or (H, W, 3) uint8, or None), `text`, `true`,
     `predicted` (names), `probability` (of the predicted class, 0 to 1), `name`}; at most 24 are shown."""
@@ -130,6 +133,7 @@ def render_report(report: Report) -> str:
             confusion=_confusion(report),
             per_class=_per_class((report.get("test") or {}).get("per_class")),
             two_classes=_two_classes((report.get("test") or {}).get("two_classes")),
+            slices=slice_rows(report.get("slices")),
             doubt=_doubt(report),
             rows_at_first=ROWS_AT_FIRST,
             wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from netwright.report import figures
+from netwright.report.slices import summary_lines
 
 if TYPE_CHECKING:
     import rich.console
@@ -183,7 +184,10 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     test = result.get("test")
     if test:
         console.print()
-        console.print(_scores(test, result.get("examples")).append(_doubt(result)), soft_wrap=True)
+        console.print(
+            _scores(test, result.get("examples")).append(_doubt(result)).append(_worse(result)),
+            soft_wrap=True,
+        )
     if test and test.get("steps"):
         _print_forecasts(console, test)
     per_class = (test or {}).get("per_class")
@@ -270,6 +274,11 @@ def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
     if flagged is not None:
         text.append(f"\n  unlike the training data: {figures.percent(flagged)} of what was tested")
     return text
+
+
+def _worse(result: Mapping[str, Any]) -> rich.text.Text:
+    """Returns the line that names a part of the test set that is worse than the rest."""
+    return _text("".join(f"\n  {line}" for line in summary_lines(result.get("slices"))), "yellow")
 
 
 def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> None:
