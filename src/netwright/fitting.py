@@ -73,6 +73,8 @@ from netwright.training.distributed import (
 )
 from netwright.training.evaluation import evaluate, outputs_of
 from netwright.training.features import FeatureSplit, features_of, fits_in_memory, head_input
+from netwright.training.layer_health import Activations, layers_of
+from netwright.training.layer_health import watched as layers_watched
 from netwright.training.loop import Step, begin, steps_in_epoch, train
 from netwright.training.losses import match_targets, to_probabilities
 from netwright.training.precision import choose_device, choose_precision
@@ -624,12 +626,15 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
     state, recipe = step.state, run.recipe
     scores: dict[str, float] = {"train_loss": float(state.epoch_loss)}
     check_finite(scores["train_loss"], f"in epoch {step.epoch}", state)
+    seen = Activations()
     if len(data.validation):
         # Each process has counted its own part of the batches; those of the first are kept.
         take_from_first(list(state.network.buffers()), state.processes)
-        with averaged(state):
+        called = _called_on(data.validation, state)
+        watched = layers_watched(called) if called is state.network else contextlib.nullcontext(seen)
+        with averaged(state), watched as seen:
             found = evaluate(
-                _called_on(data.validation, state),
+                called,
                 data.validation,
                 state.loss,
                 precision=recipe.train.precision,
@@ -643,8 +648,10 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
     best = state.stopping.improved(monitored, step.epoch)
     if best and recipe.checkpoint.keep == "best":
         _write_weights(run, state)
-    record = {"epoch": step.epoch, "epochs": recipe.train.epochs, "step": step.number, **scores}
+    record: dict[str, Any] = {"epoch": step.epoch, "epochs": recipe.train.epochs, "step": step.number, **scores}
     record |= {"lr": state.optimizer.param_groups[0]["lr"], "best": best}
+    if state.processes.alone:  # several processes hold parts of the gradient, or of the weights
+        record["layers"] = layers_of(state, seen)
     return log.epoch(record)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from netwright.data.columns import FIRST, GAP, UNKNOWN, Column, in_order
 from netwright.data.sound import SoundPreparation
 from netwright.data.table import TablePreparation
+from netwright.data.text import TextPreparation
 from netwright.data.text_parts import TextSplit
 from netwright.metrics.classification import decide
 from netwright.metrics.slices import Slice, quarters, slice_accuracies, slice_errors
@@ -145,7 +146,8 @@ def _of_texts(part: TextSplit, places: Tensor) -> list[Slice]:
     lengths = np.array([len(part.texts[place]) for place in places.tolist()], dtype=np.float64)
     slices = quarters(lengths, "length", shown=lambda value: f"{value:,.0f}")
     slices = [Slice(one.by, f"{one.name} characters", one.members) for one in slices]
-    sign = part.preparation.tokenizer.unknown  # type: ignore[attr-defined]
+    assert isinstance(part.preparation, TextPreparation)
+    sign = part.preparation.tokenizer.unknown
     if sign < 0:
         return slices
     unknown = (part.inputs[places.to(part.inputs.device)] == sign).sum(1).cpu().numpy()
