@@ -648,7 +648,12 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
     best = state.stopping.improved(monitored, step.epoch)
     if best and recipe.checkpoint.keep == "best":
         _write_weights(run, state)
-    record: dict[str, Any] = {"epoch": step.epoch, "epochs": recipe.train.epochs, "step": step.number, **scores}
+    record: dict[str, Any] = {
+        "epoch": step.epoch,
+        "epochs": recipe.train.epochs,
+        "step": step.number,
+        **scores,
+    }
     record |= {"lr": state.optimizer.param_groups[0]["lr"], "best": best}
     if state.processes.alone:  # several processes hold parts of the gradient, or of the weights
         record["layers"] = layers_of(state, seen)

@@ -16,6 +16,7 @@ import numpy as np
 
 from netwright.errors import RunFolderError
 from netwright.report import charts, figures, marks, pictures
+from netwright.report.layers import layer_tables
 from netwright.report.letters import cut as _cut
 from netwright.report.slices import slice_rows
 
@@ -46,7 +47,8 @@ class Report(TypedDict, total=False):
     """The structure of the network, many lines."""
     parameters: int
     history: Sequence[Mapping[str, Any]]
-    """Epoch records as for `epoch_line`; `step` (optimizer steps done at its end) places them exactly."""
+    """Epoch records as for `epoch_line`; `step` (optimizer steps done at its end) places them exactly, `layers` ({name: {`weights`, ...}}) says how
+    each layer fared."""
     steps: Sequence[Mapping[str, Any]]
     """{`step`, `loss`, `lr`} of single steps."""
     test: Mapping[str, Any] | None
@@ -133,6 +135,7 @@ def render_report(report: Report) -> str:
             confusion=_confusion(report),
             per_class=_per_class((report.get("test") or {}).get("per_class")),
             two_classes=_two_classes((report.get("test") or {}).get("two_classes")),
+            layers=layer_tables(report.get("history") or []),
             slices=slice_rows(report.get("slices")),
             doubt=_doubt(report),
             rows_at_first=ROWS_AT_FIRST,
