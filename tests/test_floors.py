@@ -31,6 +31,7 @@ FLOORS = {
     "exporting": 4,
     "forecasting": 4,
     "inspecting": 4,
+    "inventory": 4,
     "outcome": 4,
     "records": 4,
     "repeats": 4,

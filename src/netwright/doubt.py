@@ -110,6 +110,10 @@ class Calibration:
         before, after = (reliability(shares, tested[1]) for shares in self._before_and_after(tested[0]))
         return {**self.entries(tested), "before": before, "after": after}
 
+    def applied(self, held: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
+        """Returns probabilities (N, C) and targets with the former calibrated."""
+        return None if held is None else (tempered(held[0], self.temperature), held[1])
+
     def _before_and_after(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         return probabilities, tempered(probabilities, self.temperature)
 

@@ -21,9 +21,10 @@ from netwright.errors import CheckpointError, FaultFound, RecipeError, TrainingF
 from netwright.examine import Examination
 from netwright.examine import examine as examination
 from netwright.forecasting import with_plain_forecasts
+from netwright.inventory import inventory
 from netwright.metrics import best_threshold
 from netwright.metrics.probabilities import tempered
-from netwright.outcome import report_of, shown
+from netwright.outcome import report_of, shown, suspicious
 from netwright.preflight import Preflight, preflight
 from netwright.recipe import Recipe
 from netwright.records import Log, Saving, check_finite, cut_metrics
@@ -833,8 +834,14 @@ def _write_result(
     unseen = {"version": 1, "findings": [], "rules": {"run": [], "not_run": []}, "notes": ["not examined"]}
     write_json(run.path / FINDINGS, findings or unseen)
     result["slices"] = sliced(data, answers, targets, decision=decision)
+    learned = run.recipe.data.overfit is not None
+    result["data"] = inventory(data, learned=learned)
     if report:
         page = report_of(run, result, data, state.network, answers=answers, targets=targets)
+        if answers is not None and targets is not None and not learned:
+            page["suspects"] = suspicious(
+                data, {"validation": calibration.applied(held), "test": (answers, targets)}
+            )
         page["calibration"], page["guard"] = calibration.shown(tested), result["guard"]
         page["findings"] = None if findings is None else findings["findings"]
         write_report(run.path / REPORT, page)

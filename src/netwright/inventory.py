@@ -89,7 +89,9 @@ def _copies(parts: dict[str, Any]) -> dict[str, Any]:
     reason = _why_not(parts)
     if reason:
         return {"reason": reason}
-    hashes = np.concatenate([np.concatenate([np.empty(0, np.uint64), *_hashes(part)]) for part in parts.values()])
+    hashes = np.concatenate(
+        [np.concatenate([np.empty(0, np.uint64), *_hashes(part)]) for part in parts.values()]
+    )
     owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
     labels = np.concatenate([_labels(part) for part in parts.values()])
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
@@ -104,7 +106,8 @@ def _copies(parts: dict[str, Any]) -> dict[str, Any]:
         "between": int((~same).sum()),
         "differing": int(differing.sum()),
         "pairs": [
-            [_named(parts, int(place)) for place in (original[copy], copy)] for copy in copies[order][:PAIRS_AT_MOST]
+            [_named(parts, int(place)) for place in (original[copy], copy)]
+            for copy in copies[order][:PAIRS_AT_MOST]
         ],
     }
 
@@ -120,17 +123,24 @@ def _why_not(parts: dict[str, Any]) -> str:
 
 
 def _hashes(part: Split) -> Iterator[np.ndarray]:
+    if not len(part):
+        return
     if isinstance(part, TextSplit):
         digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in part.texts)
         yield np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
         return
-    for piece in part.inputs.split(max(1, NUMBERS_AT_ONCE // max(1, part.inputs[0].numel() if len(part) else 1))):
+    at_once = max(1, NUMBERS_AT_ONCE // max(1, part.inputs[0].numel()))
+    for piece in part.inputs.split(at_once):
         yield content_hashes(piece.cpu())
 
 
 def _labels(part: Split) -> np.ndarray:
     """Returns (N,) float64 targets; of several numbers for an example their sum, which differs where they do."""
-    return part.targets.cpu().double().reshape(len(part), -1).sum(1).numpy()
+    return (
+        part.targets.cpu().double().flatten(1).sum(1).numpy()
+        if part.targets.dim() > 1
+        else part.targets.cpu().double().numpy()
+    )
 
 
 def _named(parts: dict[str, Any], place: int) -> str:
@@ -148,7 +158,11 @@ def suspects(
 
     `answers`: {part: (probabilities (N, C), targets (N,))} of parts that were not trained on. None where there are no classes or too few examples.
     """
-    known = {name: one for name, one in answers.items() if one is not None and len(one[0]) == len(getattr(data, name))}
+    known = {
+        name: one
+        for name, one in answers.items()
+        if one is not None and len(one[0]) == len(getattr(data, name))
+    }
     if data.classes is None or sum(len(one[1]) for one in known.values()) < LABELLED_AT_LEAST:
         return None
     shares = torch.cat([one[0] for one in known.values()]).double().numpy()
@@ -159,6 +173,8 @@ def suspects(
     homes = [(name, place) for name, one in known.items() for place in range(len(one[1]))]
     chosen = [
         (*homes[row], int(labels[row]), int(guess), float(margin))
-        for row, guess, margin in zip(found.rows[:SUSPECTS_AT_MOST], found.guesses, found.margins, strict=False)
+        for row, guess, margin in zip(
+            found.rows[:SUSPECTS_AT_MOST], found.guesses, found.margins, strict=False
+        )
     ]
     return len(found.rows), chosen

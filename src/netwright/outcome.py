@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.data.sound import SoundPreparation
+from netwright.inventory import suspects
 from netwright.report.html import Report
 from netwright.run import ENVIRONMENT, FINDINGS, GUARD, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
 
@@ -39,6 +40,7 @@ def report_of(
         "steps": [record for record in records if "train_loss" not in record],
         "test": result["test"],
         "slices": result["slices"],
+        "data": result["data"],
         "classes": None if data.classes is None else list(data.classes),
         "wrong": [],
         "scatter": None,
@@ -80,6 +82,31 @@ def most_wrong(
         }
         for index in worst
     ]
+
+
+def suspicious(data: Data, answers: dict[str, tuple[Tensor, Tensor] | None]) -> dict[str, Any] | None:
+    """Returns what the report shows of labels that may be wrong: {`count`, `examples`, the surest first}; None without classes.
+
+    `answers`: {part: (probabilities (N, C), targets (N,))} of parts that were not trained on.
+    """
+    found = suspects(data, answers)
+    if found is None or data.classes is None:
+        return None
+    shown = []
+    for name, place, label, guess, _ in found[1]:
+        part, given = getattr(data, name), answers[name]
+        assert given is not None
+        shown.append(
+            {
+                "image": picture(data, part, place),
+                "text": text_of(part, place),
+                "name": part.names[place] if part.names else f"{name} example {place}",
+                "true": data.classes[label],
+                "predicted": data.classes[guess],
+                "probability": float(given[0][place, guess]),
+            }
+        )
+    return {"count": found[0], "examples": shown}
 
 
 def text_of(part: Any, index: int) -> str | None:

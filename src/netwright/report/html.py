@@ -16,6 +16,7 @@ import numpy as np
 
 from netwright.errors import RunFolderError
 from netwright.report import charts, figures, marks, pictures
+from netwright.report.holdings import holdings
 from netwright.report.layers import layer_tables
 from netwright.report.letters import cut as _cut
 from netwright.report.slices import slice_rows
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 BYTES_AT_MOST = 3_000_000
 CLASSES_AT_MOST = 100
 ROWS_AT_FIRST = 20
-PICTURES_AT_MOST = 24
+PICTURES_AT_MOST, SUSPECTS_AT_MOST = 24, 12
 EPOCHS_AT_MOST = 200
 ENTRIES_AT_MOST = 100
 FINDINGS_AT_MOST = 30
@@ -66,6 +67,10 @@ class Report(TypedDict, total=False):
     """As in result.json: {`share`, `flagged`, ...}, or {`reason`}."""
     scatter: Mapping[str, Any] | None
     """{`true`, `predicted`}, (N,) or (N, D) floats, of a regression."""
+    suspects: Mapping[str, Any] | None
+    """Labels that may be wrong: {`count`, `examples`}, these as in `wrong`, at most 12."""
+    data: Mapping[str, Any] | None
+    """As in result.json: {`parts`, `classes`, `range`, `gaps`, `copies`}."""
     notes: Sequence[str]
     """What was decided about the data, one sentence each."""
     findings: Sequence[Mapping[str, Any]] | None
@@ -142,6 +147,8 @@ def render_report(report: Report) -> str:
             wrong=[_wrong(example) for example in (report.get("wrong") or [])[:PICTURES_AT_MOST]],
             predictions=_predictions(report.get("scatter")),
             ahead=_ahead(report.get("test") or {}),
+            suspects=_suspects(report.get("suspects")),
+            holdings=holdings(report.get("data")),
             notes=short_texts(report.get("notes") or []),
             findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
             network=_cut(report.get("network") or "", "file"),
@@ -578,6 +585,14 @@ def _wrong(example: Mapping[str, Any]) -> dict[str, Any]:
         "predicted": _cut(example["predicted"], "name"),
         "probability": "" if probability is None else figures.percent(probability),
     }
+
+
+def _suspects(suspects: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the labels that may be wrong; None where nobody looked."""
+    if suspects is None:
+        return None
+    shown = [_wrong(example) for example in suspects["examples"][:SUSPECTS_AT_MOST]]
+    return {"count": suspects["count"], "examples": shown}
 
 
 # ---- regression ----
