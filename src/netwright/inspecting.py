@@ -171,6 +171,11 @@ def inspect_source(
         )
     if Path(source).is_file():
         raise RunFolderError(f"{source} is a file: inspect takes a run's folder, or file.py:Name")
+    if not Path(source).exists():
+        raise RunFolderError(
+            f"{source} is not a run: it does not exist.\n"
+            "Expected a run's folder, or a network as file.py:Name. Of data, inspect draws the augmentation: give --augment."
+        )
     return _of_run(Run(source), example)
 
 

@@ -49,6 +49,7 @@ def test_recordings_are_drawn_as_spectrograms(netwright: Any, folder: Path) -> N
 def test_what_cannot_be_drawn(netwright: Any, folder: Path) -> None:
     (folder / "rows.csv").write_text("a,b\n" + "".join(f"{n / 7:.3f},{'xy'[n % 2]}\n" for n in range(40)))
     for words, said in (
+        (("digits",), "give --augment"),
         (("digits", "--augment"), "nothing changes the training examples of digits"),
         (("digits", "--augment", "--set", "augment.shfit=1"), "did you mean 'augment.shift'"),
         (("digits", "--augment", "--set", "augment.hue=0.1"), "have 1 channels"),
@@ -154,6 +155,11 @@ def test_a_run_on_a_file(netwright: Any, run: Path, folder: Path) -> None:
 def test_what_cannot_be_inspected(netwright: Any, nets: Path, words: list[str], said: str) -> None:
     ended = netwright("inspect", *words, code=2)
     assert said in ended.stderr and "Traceback" not in ended.stderr and ended.stdout == ""
+
+
+def test_a_terminal_without_the_letters(fresh: Any, nets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "38 parameters (152 bytes) ? 32 multiply?adds" in fresh("inspect", "nets.py:Net").stdout
 
 
 def test_runs_that_cannot_be_inspected(netwright: Any, run: Path, folder: Path) -> None:

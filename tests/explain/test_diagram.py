@@ -156,6 +156,12 @@ def test_mermaid_and_dot(made: Made, golden: Any) -> None:
     assert ends == names and len(names) == 11
 
 
+def test_frames_in_frames_have_names_of_their_own(made: Made) -> None:
+    text = diagram_of(*made("resnet")).mermaid()
+    found = re.findall(r"subgraph (f\d+)", text)
+    assert len(found) == len(set(found)) == 10
+
+
 def test_an_ending_that_is_no_diagram(made: Made) -> None:
     with pytest.raises(NetwrightError, match=r"not \.png"):
         diagram_of(*made("mlp")).text(".png")

@@ -205,6 +205,30 @@ def test_networks_of_all_sorts() -> None:
     assert nan is not None and nan.nan == 6 and nan.mean is None
 
 
+def test_tensors_without_numbers_have_shapes() -> None:
+    batched = trace(Odd(lambda net, x: torch.vmap(net.l)(x), l=nn.Linear(4, 3)), torch.zeros(2, 4))
+    linear = next(visit for visit in batched.visits if visit.kind == "Linear")
+    assert linear.given is None and linear.outputs[0].shape == (3,)
+    sparse = trace(
+        Odd(lambda net, x: net.l(torch.sparse.mm(x.to_sparse(), x)), l=nn.Linear(3, 3)), torch.ones(3, 3)
+    )
+    assert sparse.outputs[0].shape == (3, 3)
+
+
+def test_an_exported_program_is_refused_in_words() -> None:
+    program = torch.export.export(nn.Linear(3, 3), (torch.zeros(2, 3),)).module()
+    with pytest.raises(NetworkError, match="Inspect the Python module that it was made from"):
+        trace(program, torch.zeros(2, 3))
+
+
+def test_products_in_inference_mode() -> None:
+    def quiet(net: Any, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return net.l(x) @ torch.ones(3, 2)
+
+    assert trace(Odd(quiet, l=nn.Linear(4, 3)), torch.zeros(2, 4)).visits[0].products == 24 + 12
+
+
 def test_a_loop_over_time_is_cut_to_shapes_at_last() -> None:
     def unrolled(net: Any, x: Tensor) -> Tensor:
         state = torch.zeros(1, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +81,9 @@ def inspect(
     if as_json:
         print_json({**found.to_dict(), **written})
         return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal's encoding that lacks × or ▅ must not end in a traceback.
+        sys.stdout.reconfigure(errors="replace")
     print(found)
     for path in written.values():
         say(f"wrote {path}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from itertools import count
 from typing import Any
 
 from torch import nn
@@ -31,12 +32,8 @@ _STYLE = """
 .nw-diagram .stacked { fill: none; stroke: var(--nw-frame); }
 .nw-diagram path { fill: none; stroke: var(--nw-line); stroke-width: 1.4; } .nw-diagram .head { fill: var(--nw-line); stroke: none; }
 """
-TONES = {
-    "end": "input or output",
-    "layer": "layer with weights",
-    "shape": "layer without weights",
-    "join": "brings branches together",
-}
+# To this share a narrow page shrinks it, so that its letters can still be read; further it scrolls.
+LEAST = 0.78
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Diagram:
         width, height = round(layout.width), round(layout.height) + 12
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="nw-diagram" role="img" width="{width}" height="{height}" '
-            f'viewBox="0 -6 {width} {height}">',
+            f'viewBox="0 -6 {width} {height}" style="min-width: {round(width * LEAST)}px; max-width: 100%; height: auto">',
             f"<title>{escape(self.in_words())}</title>",
             f"<style>{_STYLE}</style>",
             *_drawn(layout, 0, 0),
@@ -75,14 +72,14 @@ class Diagram:
     def mermaid(self) -> str:
         """Returns the drawing as a Mermaid flowchart."""
         names: dict[int, str] = {}
-        lines = ["flowchart TD", *_mermaid(self.graph.root.items, names, "  ")]
+        lines = ["flowchart TD", *_mermaid(self.graph.root.items, names, count(1), "  ")]
         return "\n".join([*lines, *(f"  {a} --> {b}" for a, b in self._arrows(names))])
 
     def dot(self) -> str:
         """Returns the drawing in Graphviz's language."""
         names: dict[int, str] = {}
         head = ["digraph network {", "  node [shape=box, style=rounded, fontname=sans];"]
-        lines = [*head, *_dot(self.graph.root.items, names, "  ")]
+        lines = [*head, *_dot(self.graph.root.items, names, count(1), "  ")]
         return "\n".join([*lines, *(f"  {a} -> {b};" for a, b in self._arrows(names)), "}"])
 
     def text(self, suffix: str) -> str:
@@ -193,7 +190,9 @@ def _text(text: str) -> str:
     return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
-def _mermaid(items: list[Box | Frame], names: dict[int, str], indent: str) -> Iterator[str]:
+def _mermaid(
+    items: list[Box | Frame], names: dict[int, str], numbers: Iterator[int], indent: str
+) -> Iterator[str]:
     for item in items:
         if isinstance(item, Box):
             name = _name(item, names)
@@ -201,12 +200,14 @@ def _mermaid(items: list[Box | Frame], names: dict[int, str], indent: str) -> It
             rest = [_quoted(text) for text in (*item.lines[1:], item.name, item.shape) if text]
             yield f'{indent}{name}["{"<br>".join([title, *rest])}"]'
         else:
-            yield f'{indent}subgraph f{len(names) + 1}["{_quoted(called(item))}"]'
-            yield from _mermaid(item.items, names, indent + "  ")
+            yield f'{indent}subgraph f{next(numbers)}["{_quoted(called(item))}"]'
+            yield from _mermaid(item.items, names, numbers, indent + "  ")
             yield f"{indent}end"
 
 
-def _dot(items: list[Box | Frame], names: dict[int, str], indent: str) -> Iterator[str]:
+def _dot(
+    items: list[Box | Frame], names: dict[int, str], numbers: Iterator[int], indent: str
+) -> Iterator[str]:
     for item in items:
         if isinstance(item, Box):
             name = _name(item, names)
@@ -215,8 +216,8 @@ def _dot(items: list[Box | Frame], names: dict[int, str], indent: str) -> Iterat
             yield f'{indent}{name} [label="{written}"];'
         else:
             label = re.sub(r'(["\\])', r"\\\1", _printable(called(item)))
-            yield f'{indent}subgraph cluster_{len(names) + 1} {{ label="{label}";'
-            yield from _dot(item.items, names, indent + "  ")
+            yield f'{indent}subgraph cluster_{next(numbers)} {{ label="{label}";'
+            yield from _dot(item.items, names, numbers, indent + "  ")
             yield f"{indent}}}"
 
 

@@ -155,7 +155,8 @@ def likeness(layer: Layer) -> Hashable:
 
 
 def _worth_folding(layers: Sequence[Layer], times: int) -> bool:
-    return any(layer.children for layer in layers) or times > 2
+    # Three equal layers side by side (query, key, value) are better named than counted.
+    return any(layer.children for layer in layers) or times > 4
 
 
 class _Tree:

@@ -144,7 +144,7 @@ def trace(
     device = next(iter(places)) if len(places) == 1 else None
     args, options = _arguments(_copied(batch, device))
     watch = _Watch(module, with_values=values)
-    with untouched(module), _whole_attention(), ExitStack() as stack:
+    with _watchable(module), untouched(module), _whole_attention(), ExitStack() as stack:
         for handle in watch.hooks():
             stack.callback(handle.remove)
         outputs = watch.run(args, options)
@@ -159,6 +159,18 @@ def trace(
         gradients,
         tuple(notes),
     )
+
+
+@contextmanager
+def _watchable(module: nn.Module) -> Iterator[None]:
+    """Says of programs that torch made of a module, and that take no hooks or have no modes, what to inspect instead."""
+    try:
+        yield
+    except (NotImplementedError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise NetworkError(
+            f"a {type(module).__name__} cannot be inspected: {lines[0][:200]}\nInspect the Python module that it was made from."
+        ) from error
 
 
 class _Watch(TorchFunctionMode):
@@ -281,7 +293,8 @@ class _Watch(TorchFunctionMode):
         made = list(_tensors(outputs))
         if visit.kind in ("setitem", "masked_fill_"):
             return
-        if not known or not made:
+        # Questions (`mask.all()`, `x > 0`) are asked on the way, and no part of it.
+        if not known or not made or all(tensor.dtype == torch.bool for tensor in made):
             for tensor in made:
                 self._remember(tensor, visit.sources)
             return
@@ -307,7 +320,7 @@ class _Watch(TorchFunctionMode):
             return
         self.watched += 1
         # Before the layer runs: it may work in place.
-        visit.taken = values_of(first)
+        visit.taken = _values(first)
         if same_kind(visit.kind) in ACTIVATIONS and first.is_floating_point():
             visit.flat = _flat_share(again, first)
 
@@ -316,7 +329,9 @@ class _Watch(TorchFunctionMode):
         if first is None or (visit.taken is None and visit.parent is not None):
             return
         if self.with_values:
-            visit.given = values_of(first)
+            visit.given = _values(first)
+            if visit.given is None:
+                return
             if visit.whole and self.pictures < PICTURES_AT_MOST:
                 visit.picture = picture_of(first)
                 self.pictures += visit.picture is not None
@@ -392,6 +407,8 @@ class _Products(TorchDispatchMode):
         self.watch = watch
         self.registry = dict(flop_registry)
         aten = torch.ops.aten
+        # In inference mode these come whole; elsewhere they are made of others before they come here.
+        self.registry[aten.linear] = self.registry[aten.matmul] = _product
         # The kernel that a CPU takes is missing there.
         self.registry.setdefault(
             aten._scaled_dot_product_flash_attention_for_cpu,
@@ -417,6 +434,10 @@ class _Products(TorchDispatchMode):
             visit.products += products
 
 
+def _product(one: Tensor, other: Tensor, *_: Any, out_val: Tensor) -> int:
+    return 2 * out_val.numel() * one.shape[-1]
+
+
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -431,6 +452,14 @@ def recurrent_products(module: nn.Module, given: Sequence[Spec]) -> int:
         parameter.numel() for name, parameter in module.named_parameters() if name.startswith("weight")
     )
     return weights * math.prod(given[0].shape[:-1])
+
+
+def _values(tensor: Tensor) -> Values | None:
+    try:
+        return values_of(tensor)
+    except (RuntimeError, NotImplementedError):
+        # Sparse, nested or batched by vmap: such a tensor has a shape, but no numbers to read.
+        return None
 
 
 def _flat_share(again: Callable[[Tensor], Tensor], taken: Tensor) -> float | None:
