@@ -94,6 +94,32 @@ def test_shapes_of_several_inputs(nets: str) -> None:
         inspect_source(f"{nets}:Pair", shape="3")
 
 
+def test_a_network_that_takes_one_example_only_is_said_to(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(
+        "from torch import nn\n\nclass One(nn.Sequential):\n    def __init__(self):\n        super().__init__(nn.Linear(4, 2))\n"
+        "    def forward(self, x):\n        return super().forward(x.view(1, 4))\n"
+    )
+    found = inspect_source(f"{tmp_path}/one.py:One")
+    assert found.together is None and any(
+        "but not 3 at once: the network, One" in note for note in found.notes
+    )
+
+
+def test_an_inspection_takes_two_forward_passes(tmp_path: Path) -> None:
+    calls = []
+    network = nn.Sequential(nn.Linear(4, 2))
+    network.register_forward_hook(lambda *_: calls.append(1))
+    nw.inspect(network, torch.zeros(1, 4))
+    assert len(calls) == 1
+    counted = "from pathlib import Path\nfrom torch import nn\n\nnetwork = nn.Sequential(nn.Linear(4, 2))\n"
+    counted += f"calls = Path({str(tmp_path / 'calls')!r})\n"
+    counted += "network.register_forward_hook(lambda *_: calls.write_text((calls.read_text() if calls.exists() else '') + 'x') and None)\n"
+    (tmp_path / "count.py").write_text(counted)
+    found = inspect_source(f"{tmp_path}/count.py:network", shape="4")
+    assert found.together is not None and found.together.stops[0].given.shape == (3, 2)
+    assert (tmp_path / "calls").read_text() == "xx"
+
+
 def test_arguments_of_the_class(nets: str) -> None:
     assert inspect_source(f"{nets}:Wide", options={"width": 9}).structure.parameters == 45
     with pytest.raises(NetworkError, match="missing a required argument: 'width'"):

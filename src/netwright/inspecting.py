@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,7 @@ def _inspection(
     from netwright.explain.values import picture_of
 
     watched = trace(module, batch, loss=loss)
+    followed, refused = _together(module, together)
     shapes = ", ".join(f"{spec.size} {spec.dtype}" for spec in watched.inputs)
     first = batch if isinstance(batch, Tensor) else None
     return Inspection(
@@ -138,11 +140,24 @@ def _inspection(
         tour_of(watched),
         parameters_of(watched),
         diagram_of_trace(watched),
-        together=None if together is None else tour_of(trace(module, together)),
+        together=followed,
         picture=None if first is None or first.shape[1:2] not in ((1,), (3,)) else picture_of(first),
-        notes=(*notes, *watched.notes),
+        notes=(*notes, *watched.notes, *refused),
         extra=extra or {},
     )
+
+
+def _together(module: nn.Module, batch: Any) -> tuple[Tour | None, list[str]]:
+    """Returns the tour of a mini-batch, or what the network said to it: one that takes a single example may refuse several."""
+    from netwright.explain.tour import tour_of
+    from netwright.explain.trace import trace
+
+    if batch is None:
+        return None, []
+    try:
+        return tour_of(trace(module, batch)), []
+    except NetworkError as error:
+        return None, [f"It takes one example, but not {TOGETHER} at once: {' '.join(str(error).split())}"]
 
 
 def inspect_source(
@@ -184,8 +199,9 @@ def _of_run(run: Run, example: Path | None) -> Inspection:
 
     network = run.network
     if example is not None:
-        x, said = _read_for(run, example)
-        return _inspection(network, x, title=run.title, source=said, extra={"run": str(run.path)})
+        x, together, said = _read_for(run, example)
+        extra = {"run": str(run.path)}
+        return _inspection(network, x, title=run.title, source=said, together=together, extra=extra)
     try:
         part = run.data.test if len(run.data.test) else run.data.validation
         x, targets = part.prepared(slice(0, TOGETHER))
@@ -216,14 +232,16 @@ def _label(run: Run, part: Any, targets: Tensor) -> str:
     return f"{name}, {float(targets[0].reshape(-1)[0]):.4g}" if targets[0].numel() == 1 else name
 
 
-def _read_for(run: Run, example: Path) -> tuple[Tensor, str]:
-    read = list(run.preparation.read_files([example]))
+def _read_for(run: Run, example: Path) -> tuple[Tensor, Tensor | None, str]:
+    """Returns the first example in a file or folder, prepared, the first three where there are several, and a sentence on them."""
+    read = list(islice(run.preparation.read_files([example]), TOGETHER))
     if not read:
         raise DataError(f"{example}: no example in it")
+    prepare = run.preparation
     with torch.no_grad():
-        x = run.preparation(run.preparation.together([read[0][1]]))
-    more = f", the first of {len(read)}" if len(read) > 1 else ""
-    return x, f"The example: {read[0][0]}{more}, prepared as in training."
+        x = prepare(prepare.together([read[0][1]]))
+        several = prepare(prepare.together([raw for _, raw in read])) if len(read) > 1 else None
+    return x, several, f"The example: {read[0][0]}, prepared as in training."
 
 
 def _of_file(
@@ -246,8 +264,10 @@ def _of_file(
         batch = _read_tensor(example)
         return _inspection(module, batch, title=title, source=f"The example: {example}; {weights}.")
     if shapes is not None:
-        batch = tuple(_random(module, one, whole) for one, whole in shapes)
-        return _inspection(module, batch, title=title, source=f"The input: random values; {weights}.")
+        several = tuple(_random(module, one, whole) for one, whole in shapes)
+        first = tuple(values[:1] for values in several)
+        said = f"The input: random values; {weights}."
+        return _inspection(module, first, title=title, source=said, together=several)
     return _guessed(module, title, weights)
 
 
@@ -273,7 +293,7 @@ def _shapes(text: str) -> list[tuple[tuple[int, ...], bool]]:
 
 
 def _random(module: nn.Module, shape: Sequence[int], whole: bool) -> Tensor:
-    """Returns one example of normally distributed numbers, or of whole ones that every embedding has a row for."""
+    """Returns a mini-batch (3, *shape) of normally distributed numbers, or of whole ones that every embedding has a row for."""
     draws = torch.Generator().manual_seed(0)
     if math.prod(shape) > 10**9:
         raise RecipeError(f"an input of {math.prod(shape):,} numbers is too large")
@@ -283,24 +303,26 @@ def _random(module: nn.Module, shape: Sequence[int], whole: bool) -> Tensor:
             for part in module.modules()
             if isinstance(part, (nn.Embedding, nn.EmbeddingBag))
         ]
-        return torch.randint(0, min(rows, default=2), (1, *shape), generator=draws)
+        return torch.randint(0, min(rows, default=2), (TOGETHER, *shape), generator=draws)
     kinds = [parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()]
-    return torch.randn((1, *shape), generator=draws).to(kinds[0] if kinds else torch.float32)
+    return torch.randn((TOGETHER, *shape), generator=draws).to(kinds[0] if kinds else torch.float32)
 
 
 def _guessed(module: nn.Module, title: str, weights: str) -> Inspection:
     refusal: NetworkError | None = None
     for shape, whole in _guesses(module):
         said = f"{'×'.join(map(str, shape))} {'whole numbers' if whole else 'random values'}"
+        several = _random(module, shape, whole)
         try:
             return _inspection(
                 module,
-                _random(module, shape, whole),
+                several[:1],
                 title=title,
                 source=f"The input: {said}; {weights}.",
                 notes=[
                     f"The shape {'×'.join(map(str, shape))} is guessed from the first layer: --input or --example says it."
                 ],
+                together=several,
             )
         except NetworkError as error:
             refusal = refusal or error
