@@ -40,6 +40,7 @@ LEAST = 0.78
 class Diagram:
     """A network's boxes and arrows.
 
+    >>> import torch
     >>> print(diagram_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.zeros(1, 4)).mermaid())
     flowchart TD
       b1["input<br>1 × 4  float32"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
@@ -123,10 +123,13 @@ def _kept(trace: Trace) -> dict[int, Visit]:
             if visit.outputs:
                 leaves[visit.place] = visit
     # What a layer's inside gave counts as the layer's.
-    owner = dict(whole.items())
-    for visit in leaves.values():
-        visit.sources = frozenset(owner.get(source, source) for source in visit.sources) - {visit.place}
-    needed = {owner.get(place, place) for place in trace.ends}
+    leaves = {
+        place: replace(
+            visit, sources=frozenset(whole.get(source, source) for source in visit.sources) - {place}
+        )
+        for place, visit in leaves.items()
+    }
+    needed = {whole.get(place, place) for place in trace.ends}
     needed |= {place for place, visit in leaves.items() if not visit.is_function}
     waiting = list(needed)
     while waiting:
@@ -155,7 +158,7 @@ def _frame(visit: Visit, kept: dict[int, Visit]) -> Frame:
     items: list[Box | Frame] = []
     for child in visit.children:
         if child.place in kept:
-            items.append(_box(child))
+            items.append(_box(kept[child.place]))
         elif child.children and not (child.whole and child.parent is not None):
             inner = _frame(child, kept)
             if inner.items:
