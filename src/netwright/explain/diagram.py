@@ -70,6 +70,10 @@ class Diagram:
         ]
         return "\n".join(parts)
 
+    def inline(self) -> str:
+        """Returns the drawing for an HTML page, which needs no namespace: a page of ours names no address."""
+        return self.svg().replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+
     def mermaid(self) -> str:
         """Returns the drawing as a Mermaid flowchart."""
         names: dict[int, str] = {}

@@ -108,7 +108,7 @@ def _rendered(template: str, seen: Seen) -> str:
             notes=[_cut(note, 400) for note in seen.notes],
             picture=None if seen.picture is None else pictures.data_uri(seen.picture),
             facts=_facts(structure),
-            svg=Markup(seen.diagram.svg()),
+            svg=Markup(seen.diagram.inline()),
             rows=rows[:ROWS_AT_MOST],
             rows_left_out=max(0, len(rows) - ROWS_AT_MOST),
             stops_at_first=STOPS_AT_FIRST,
