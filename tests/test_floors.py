@@ -38,6 +38,7 @@ FLOORS = {
     "comparing": 4,
     "listing": 4,
     "side_by_side": 4,
+    "retesting": 4,
     "preflight": 4,
     "run_folder": 4,
     "slicing": 4,

@@ -56,7 +56,7 @@ def export(
     sidecar["certificate"] = certificate = certify(
         run.answering,
         open_artefact(path, unproven=True),
-        test_examples(run),
+        raw_examples(run.data.test, classes=run.classes),
         tolerance=allowed,
         score_before=score_before,
         size=sidecar["bytes"],
@@ -66,15 +66,14 @@ def export(
     return {"artefact": str(path), "format": to, "certificate": certificate, "notes": sidecar["notes"]}
 
 
-def test_examples(run: Run) -> Iterator[Examples]:
-    """Yields the test part of a run in batches, raw, with targets in the unit of the data."""
-    part: Any = run.data.test
-    dtype = getattr(torch, dtype_of(run.preparation))
+def raw_examples(part: Any, *, classes: tuple[str, ...] | None) -> Iterator[Examples]:
+    """Yields a part of the data in batches, raw, with targets in the unit of the data."""
+    dtype = getattr(torch, dtype_of(part.preparation))
     for rows in torch.arange(len(part)).split(part.evaluation_batch):
         known = part.known_targets(rows) if getattr(part, "horizon", None) else None
         # All targets of a series at once take `horizon` times the memory of its rows.
         targets = part.prepared(rows)[1] if isinstance(part, SeriesSplit) else part.targets[rows]
-        if run.classes is None:
+        if classes is None:
             targets = part.preparation.in_units(targets)
         yield Examples(part.raw(rows).to(dtype), targets, known)
 

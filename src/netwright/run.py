@@ -213,7 +213,9 @@ class Run:
         Raises:
             DataError: the data cannot be read, or has other classes or another shape.
         """
-        part = self.data.test if data is None else self._part_to_test(data)
+        part = self.data.test
+        if data is not None:
+            part = part_to_test(data, recipe=self.recipe, preparation=self.preparation, classes=self.classes)
         found = score(
             self.network,
             part,
@@ -240,28 +242,6 @@ class Run:
             if data is None:
                 raise
             return None
-
-    def _part_to_test(self, source: Any) -> Any:
-        from netwright.data import Data, load
-
-        data = source if isinstance(source, Data) else None
-        if data is None:
-            asked = self.recipe.data
-            data = load(
-                source,
-                preparation=self.preparation,
-                validation=0,
-                test_share=0,
-                target=asked.target,
-                features=asked.features,
-                table=asked_of_table(self.recipe),
-                text=self.recipe.text.model_dump(),
-                series=self.recipe.series.model_dump(include={"horizon", "window"}),
-                classes=self.classes if self.preparation.kind in ("table", "text", "series") else None,
-            )
-        if data.classes != self.classes:
-            raise DataError(f"the run knows {_few(self.classes)}; {data.name} has {_few(data.classes)}.")
-        return data.test if len(data.test) else data.train
 
     @property
     def decision(self) -> Decision | None:
@@ -488,6 +468,34 @@ def load_data(recipe: Recipe, *, preparation: Preparation | None = None) -> Data
         series=recipe.series.model_dump(exclude_defaults=True),
         **entries,
     )
+
+
+def part_to_test(
+    source: Any, *, recipe: Recipe, preparation: Preparation, classes: tuple[str, ...] | None
+) -> Any:
+    """Returns the test part of `source`, or all of a set without one, prepared as a run's training data was.
+
+    Raises DataError: it cannot be read, or has other classes.
+    """
+    from netwright.data import Data, load
+
+    data = source if isinstance(source, Data) else None
+    if data is None:
+        data = load(
+            source,
+            preparation=preparation,
+            validation=0,
+            test_share=0,
+            target=recipe.data.target,
+            features=recipe.data.features,
+            table=asked_of_table(recipe),
+            text=recipe.text.model_dump(),
+            series=recipe.series.model_dump(include={"horizon", "window"}),
+            classes=classes if preparation.kind in ("table", "text", "series") else None,
+        )
+    if data.classes != classes:
+        raise DataError(f"the run knows {_few(classes)}; {data.name} has {_few(data.classes)}.")
+    return data.test if len(data.test) else data.train
 
 
 def asked_of_table(recipe: Recipe) -> dict[str, Any]:

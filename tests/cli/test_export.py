@@ -181,6 +181,21 @@ def test_a_disk_that_is_full(netwright: Any, run: Path, folder: Path, to: str) -
     assert [path.name for path in folder.iterdir()] == ["run"]
 
 
+def test_an_exported_file_is_tested_as_its_run_is(netwright: Any, run: Path, folder: Path) -> None:
+    netwright("export", "run", "--to", "pt2", "--out", "digits.pt2")
+    want, found = (
+        netwright("test", of, "--data", "digits", "--json").json["test"] for of in ("run", "digits.pt2")
+    )
+    assert found["accuracy"] == want["accuracy"] and found["confusion"] == want["confusion"]
+    assert found["interval"] == want["interval"] and found["per_class"] == want["per_class"]
+    shown = netwright("test", "digits.pt2", "--data", "digits").stdout
+    assert "digits · mlp" in shown and f"{100 * want['accuracy']:.2f} %" in shown
+    assert "--data SOURCE" in netwright("test", "digits.pt2", code=2).stderr
+    (folder / "rows.csv").write_text("a,b\n1,2\n3,4\n")
+    assert "Traceback" not in netwright("test", "digits.pt2", "--data", "rows.csv", code=2).stderr
+    assert "Traceback" not in netwright("test", "digits.pt2", "--data", "nowhere", code=2).stderr
+
+
 def test_a_package_that_is_not_installed(netwright: Any, run: Path, folder: Path) -> None:
     (folder / "onnxruntime.py").write_text("raise ModuleNotFoundError('No module', name='onnxruntime')\n")
     said = netwright("export", "run", "--to", "onnx", code=2).stderr
@@ -232,8 +247,19 @@ def test_texts_and_tables_and_series(netwright: Any, folder: Path, to: str) -> N
     }
     for name, asked in kinds.items():
         netwright("fit", "all.csv", *asked, *TINY, "--out", name)
-        found = netwright("export", name, "--to", to, "--json").json["certificate"]
+        found = netwright("export", name, "--to", to, "--out", f"{name}.file", "--json").json["certificate"]
         score = "accuracy" if "accuracy_after" in found else "rmse"
         tested = netwright("test", name, "--json").json["test"]
         assert found["passed"] and found[f"{score}_before"] == tested[score], name
         assert found[f"{score}_after"] == pytest.approx(tested[score], rel=1e-5), name
+        if to == "onnx":
+            continue
+        # On other data the file has the scores that the run has.
+        again = [
+            netwright("test", source, "--data", "all.csv", "--json").json["test"]
+            for source in (name, f"{name}.file")
+        ]
+        for key, value in again[1].items():
+            if isinstance(value, float):
+                assert value == pytest.approx(again[0][key], rel=1e-3, abs=1e-5), (name, key)
+        assert set(again[0]) - set(again[1]) <= {"loss", "two_classes", "beside", "skill"}, name
