@@ -220,7 +220,7 @@ KINDS: dict[str, Callable[[], Ready]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Callable[[str], Ready]:
     """Makes a network of one of KINDS: `make("lstm")`."""
     return lambda kind: KINDS[kind]()

@@ -24,10 +24,17 @@ from netwright.shipping.artefacts import (
 from netwright.shipping.formats import Work, formats
 
 
-@pytest.fixture(params=["onnx", "pt2", "safetensors"])
-def artefact(request: Any, make: Any, tmp_path: Path) -> Path:
-    """A proven artefact of a small network."""
-    return proven(make("mlp"), request.param, tmp_path)
+@pytest.fixture(scope="module", params=["onnx", "pt2", "safetensors"])
+def whole(request: Any, make: Any, tmp_path_factory: Any) -> Path:
+    return proven(make("mlp"), request.param, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def artefact(whole: Path, tmp_path: Path) -> Path:
+    """A proven artefact of a small network, to do with as one likes."""
+    for file in whole.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / whole.name
 
 
 def proven(ready: Any, fmt: str, folder: Path, **certificate: Any) -> Path:
