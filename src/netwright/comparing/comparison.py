@@ -232,7 +232,9 @@ def compare(
     check_variants(plan, data)
     folder = _begun(content_of(plan, search=None), out)
     count = len(plan.variants) * len(plan.seeds)
-    say(f"{len(plan.variants)} variants x {len(plan.seeds)} seeds = {count} trials in {folder}")
+    say(
+        f"{len(plan.variants)} variants x {len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)} = {count} trials in {folder}"
+    )
     with crew(min(asked.workers or cores(), count)) as hands:
         trials, hopeless = carry_out_plan(plan, folder, hands, prune=prune, say=say)
     tables = tables_of(plan, trials, hopeless=hopeless)

@@ -33,7 +33,10 @@ def show_comparison(result: Mapping[str, Any], *, page: Path | None, stream: Tex
     for table in result["tables"]:
         console.print()
         console.print(_text(f"  By {_title(table)}: {_unit(table)}", "bold"))
+        # With many entries the values matter more than the width.
+        console.width = COLUMNS if len(table["titles"]) < 3 else COLUMNS + 16 * (len(table["titles"]) - 2)
         console.print(_terminal_table(table))
+        console.width = COLUMNS
         console.print()
         for sentence in table["sentences"]:
             console.print(_indented(_text(sentence)))
