@@ -12,6 +12,7 @@ NetwrightError            a message for people: what was expected, what came, wh
 ├── ExplanationError      a prediction that cannot be explained
 ├── ArtefactError         an exported file that is damaged, changed or not proven
 ├── TrainingFailed        a run that began and could not go on (exit code 1)
+│   └── WritingFailed     because the disk is full, or a file cannot be written
 └── FaultFound            a run that was not begun, because the examiner proved a fault (exit code 1)
 """
 
@@ -76,6 +77,10 @@ class TrainingFailed(NetwrightError):
     """A run that began and could not go on."""
 
     exit_code = 1
+
+
+class WritingFailed(TrainingFailed):
+    """A run that could not write its files: another one in the same place cannot either."""
 
 
 class FaultFound(NetwrightError):

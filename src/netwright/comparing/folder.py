@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.comparing.plan import Plan
-from netwright.errors import RunFolderError, TrainingFailed
+from netwright.errors import RunFolderError, WritingFailed
 from netwright.training.checkpoints import write_bytes
 
 PLAN, COMPARISON, PAGE = "plan.json", "comparison.json", "comparison.html"
@@ -66,7 +66,7 @@ def save(folder: Path, result: Mapping[str, Any]) -> None:
     """Writes comparison.json, the last file of a comparison."""
     try:
         write_bytes(folder / COMPARISON, (json.dumps(result, indent=1) + "\n").encode())
-    except TrainingFailed as error:
-        raise TrainingFailed(
+    except WritingFailed as error:
+        raise WritingFailed(
             f"{error.args[0].splitlines()[0]}\nMake room, then give the same command again."
         ) from error

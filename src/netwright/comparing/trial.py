@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netwright.comparing.gradients import Gradients, gradients_of
-from netwright.errors import NetwrightError, RecipeError, TrainingFailed
+from netwright.errors import NetwrightError, RecipeError, TrainingFailed, WritingFailed
 from netwright.fitting import carry_out
 from netwright.recipe import Recipe
 from netwright.run import WEIGHTS, Run, load_data
@@ -139,7 +139,7 @@ class Loading:
 def carry_out_trial(job: Job, loading: Loading, on_epoch: Callable[[dict[str, Any]], None]) -> Trial:
     """Carries a trial out, or goes on with it, and returns and saves what became of it.
 
-    A trial that fails is a result as well. Raises TrainingFailed where the disk is full, which no other trial would survive.
+    A trial that fails is a result as well. Raises WritingFailed where the disk is full, which no other trial would survive.
     """
     recipe, entries = job.recipe, entries_of(job.recipe)
     try:
@@ -157,9 +157,9 @@ def carry_out_trial(job: Job, loading: Loading, on_epoch: Callable[[dict[str, An
         trial = _finished(job, run, entries)
     except Stopped as stopped:
         trial = _unfinished(job, "stopped", str(stopped), entries)
+    except WritingFailed:
+        raise
     except TrainingFailed as error:
-        if isinstance(error.__cause__, OSError):
-            raise
         trial = _unfinished(job, "failed", str(error), entries)
     except (NetwrightError, RuntimeError, MemoryError) as error:
         trial = _unfinished(job, "failed", _first_line(error), entries)

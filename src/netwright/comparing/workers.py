@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from netwright.comparing.trial import Job, Loading, Stopped, Trial, carry_out_trial, entries_of
-from netwright.errors import NetwrightError, TrainingFailed
+from netwright.errors import NetwrightError, WritingFailed
 
 # Called with a trial's name and the record of an epoch; the reason to stop it there, or None.
 Judge = Callable[[str, dict[str, Any]], str | None]
@@ -186,7 +186,7 @@ def _serve(pipe: Connection) -> None:
                 pipe.send(("error", error))
                 continue
             except OSError as error:
-                pipe.send(("error", TrainingFailed(f"{job.folder}: {error.strerror or error}")))
+                pipe.send(("error", WritingFailed(f"{job.folder}: {error.strerror or error}")))
                 continue
             pipe.send(("trial", trial))
     except (EOFError, OSError):

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from netwright.errors import CheckpointError, TrainingFailed
+from netwright.errors import CheckpointError, WritingFailed
 
 Found = TypeVar("Found")
 _NAME = re.compile(r"^step-(\d+)-([0-9a-f]{16})(\.pt)?$")
@@ -35,7 +35,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically: whoever opens `path` sees the old content or the new, never a part.
 
     Raises:
-        TrainingFailed: the disk is full or the file cannot be written; what stood there is intact.
+        WritingFailed: the disk is full or the file cannot be written; what stood there is intact.
     """
     handle = None
     temporary = None
@@ -58,11 +58,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise write_failure(path, error) from error
 
 
-def write_failure(path: Path, error: OSError) -> TrainingFailed:
+def write_failure(path: Path, error: OSError) -> WritingFailed:
     """Returns the error to raise when `path` could not be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     reason = "the disk is full" if full else (error.strerror or str(error))
-    return TrainingFailed(
+    return WritingFailed(
         f"cannot write {path.name} in {path.parent}: {reason}.\n"
         "What was saved before is intact. Make room, then go on with: netwright resume RUN"
     )
@@ -81,7 +81,7 @@ def flush_folder(folder: Path) -> None:
 def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     """Writes `state` as the newest checkpoint of `folder`, then removes all but the newest `keep`.
 
-    Returns its path. Raises TrainingFailed as `write_bytes` does; older checkpoints then still stand.
+    Returns its path. Raises WritingFailed as `write_bytes` does; older checkpoints then still stand.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
