@@ -17,7 +17,7 @@ from netwright.comparing.plan import AS_IT_IS, Plan, Sweep, Variant, Varying, se
 from netwright.comparing.trial import SCORES, Job, Trial, metric_of
 from netwright.comparing.vary import Range, Varied, shown_value, value_of
 from netwright.comparing.workers import Here, Workers
-from netwright.errors import RecipeError, RunFolderError
+from netwright.errors import RecipeError, TrainingFailed
 
 if TYPE_CHECKING:
     import optuna
@@ -187,13 +187,13 @@ def _tell(study: Any, asked: Any, trial: Trial) -> None:
 
 
 def chosen(found: Sequence[tuple[Variant, Trial]]) -> Variant:
-    """Returns the setting with the best validation score. Raises RunFolderError where none was finished."""
+    """Returns the setting with the best validation score. Raises TrainingFailed where none was finished."""
     finished = [
         (variant, trial) for variant, trial in found if trial.state == "finished" and trial.score is not None
     ]
     if not finished:
         reasons = {trial.reason.splitlines()[0] for _, trial in found if trial.reason}
-        raise RunFolderError(
+        raise TrainingFailed(
             f"none of {len(found)} settings was trained to its end: {'; '.join(sorted(reasons)[:3])}"
         )
     rising = SCORES[finished[0][1].metric]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from netwright.report.html import page_templates, write_page
 from netwright.report.terminal import COLUMNS, _console, _table, _text
 
 PAGE = "comparison.html"
-LABEL_AT_MOST = 22
+LABEL_AT_MOST, NARROW_LABEL = 22, 15
 SETTINGS_AT_MOST = 200
 HEADS = ("valid.", "test", "95 % interval", "vs best", "epochs", "time")
 # A gradient this much smaller than the largest one of the table has no colour.
@@ -85,7 +86,11 @@ def _value(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LABEL_AT_MOST - 2 else f"{text[: LABEL_AT_MOST - 3]}…"
+    return _at_most(text, LABEL_AT_MOST - 2)
+
+
+def _at_most(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _cells(row: Mapping[str, Any], metric: str) -> list[str]:
@@ -259,9 +264,11 @@ def _dots(number: int, table: Mapping[str, Any]) -> dict[str, Any] | None:
         f"{point.label} {figures.percent(point.value) if shares else figures.loss(point.value)}"
         for point in points
     )
+    # The letters are larger on a telephone, where the labels would stick out.
+    short = [replace(point, label=_at_most(point.label, NARROW_LABEL)) for point in points]
     wide, narrow = (
         charts.dots(
-            points,
+            points if size else short,
             name=f"dots-{size}{number}",
             label=f"Test {table['metric']} of each variant with its 95 % interval: {told}.",
             across=f"test {table['metric']}",
