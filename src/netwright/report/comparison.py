@@ -132,7 +132,7 @@ def notes_of(result: Mapping[str, Any]) -> list[str]:
     if seeds > 1:
         said.append(
             f"Means over {seeds} seeds with Student's 95 % interval{'' if result['same_test_part'] else ' widened as the seeds share examples (Nadeau and Bengio 2003)'}. "
-            "Against the best: paired by seed, Holm's correction for all rows of a table; ~ is not larger than the noise, * the default."
+            "Against the best: above 0 is better; paired by seed, Holm's correction for all rows of a table; ~ is not larger than the noise, * the default."
         )
     failed = [row for row in result["rows"] if row["state"] == "failed"]
     said += [f"{_label(row)} failed: {row['reason'].splitlines()[0]}" for row in failed]
