@@ -22,6 +22,7 @@ from netwright.examine import Examination
 from netwright.examine import examine as examination
 from netwright.forecasting import with_plain_forecasts
 from netwright.inventory import inventory
+from netwright.loggers import Loggers, check_loggers
 from netwright.metrics import best_threshold
 from netwright.metrics.probabilities import tempered
 from netwright.outcome import report_of, shown, suspicious
@@ -54,6 +55,7 @@ from netwright.run_folder import (
     write_json,
 )
 from netwright.slicing import sliced
+from netwright.spending import energy_measured, memory_used
 from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
@@ -212,6 +214,7 @@ def carry_out(
     Under `torchrun` every process calls this alike; they train together, and the first of them alone writes and
     speaks. A process that is started again after one failed goes on in the folder that was begun.
     """
+    check_loggers(recipe)
     processes = Processes.here()
     processes.check_batch(recipe.data.batch)
     with joined(processes):
@@ -402,6 +405,7 @@ def carry_on(
     report: bool = True,
 ) -> Run:
     """Goes on with an interrupted run from its newest intact checkpoint, to the same weights; see `carry_out`."""
+    check_loggers(run.recipe)
     processes = Processes.here()
     processes.check_batch(run.recipe.data.batch)
     with joined(processes):
@@ -484,17 +488,26 @@ def _train_and_test(
     progress = Progress(
         epochs=recipe.train.epochs, steps_per_epoch=per_epoch, start_step=state.steps, quiet=quiet
     )
+    loggers = Loggers.of(run.path, recipe, done=before, first=state.processes.first)
     found: Examination | None = None
     watched = examination() if examine and _can_be_watched(state, quiet=quiet) else contextlib.nullcontext()
     try:
-        with held_signals() as stop, progress, Log(run.path / METRICS, state) as log, watched as found:
+        with (
+            held_signals() as stop,
+            progress,
+            Log(run.path / METRICS, state, loggers) as log,
+            watched as found,
+            energy_measured(asked=recipe.log.energy and state.processes.first) as energy,
+        ):
             seen = _as_the_head_sees_it(recipe, state, data, quiet=quiet)
             _train(run, state, seen, log=log, progress=progress, stop=stop, on_epoch=on_epoch)
-            seconds = log.seconds
+            seconds, validating = log.seconds, log.validating
     except TrainingFailed as error:
         raise _with_its_cause(run, error, found) from error
+    cost = {"validating": round(validating, 3), **({"energy": energy} if energy else {})}
     findings = _all_findings(found, known, before)
-    _finish(run, state, data, seconds=seconds, findings=findings, quiet=quiet, report=report)
+    _finish(run, state, data, seconds=seconds, findings=findings, cost=cost, quiet=quiet, report=report)
+    loggers.finish(run.result or {})
     return run
 
 
@@ -633,6 +646,7 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
         take_from_first(list(state.network.buffers()), state.processes)
         called = _called_on(data.validation, state)
         watched = layers_watched(called) if called is state.network else contextlib.nullcontext(seen)
+        began = time.perf_counter()
         with averaged(state), watched as seen:
             found = evaluate(
                 called,
@@ -641,6 +655,7 @@ def _end_epoch(run: Run, step: Step, data: Data, log: Log) -> dict[str, Any]:
                 precision=recipe.train.precision,
                 processes=state.processes,
             )
+        log.validating += time.perf_counter() - began
         scores |= {f"validation_{name}": value for name, value in found.items()}
     monitored = scores.get(state.stopping.monitor, scores["train_loss"])
     scheduler: Any = state.schedule.scheduler
@@ -676,6 +691,7 @@ def _finish(
     *,
     seconds: float,
     findings: dict[str, Any] | None,
+    cost: dict[str, Any],
     quiet: bool,
     report: bool,
 ) -> None:
@@ -707,6 +723,9 @@ def _finish(
         "parameters": count_parameters(state.network),
         "weights_sha256": digest,
         "findings": [] if findings is None else findings["findings"],
+        **cost,
+        "memory": memory_used(state.device, run.path / WEIGHTS),
+        "examples_per_second": round(state.epoch * len(data.train) / max(seconds, 1e-9), 1),
     }
     if decision is not None and data.classes is not None:
         result["threshold"] = {"class": data.classes[decision.positive], "best_f1": decision.best}

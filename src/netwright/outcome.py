@@ -49,6 +49,7 @@ def report_of(
         "environment": run.environment,
         "files": _files(run.path),
         "seconds": result["seconds"],
+        "cost": {key: result.get(key) for key in ("validating", "energy", "memory", "examples_per_second")},
         "epochs": run.recipe.train.epochs,
         "interrupted": False,
         "run": str(run.path),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from netwright.data.kinds import kind_of
 from netwright.errors import RecipeError, unknown_name
@@ -235,8 +235,25 @@ class CheckpointRecipe(_Section):
     every_minutes: float | None = Field(5.0, gt=0)
 
 
+# What `log.to` may name, and the package that each needs.
+LOGGERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
+
+
 class LogRecipe(_Section):
+    """`to`: further logs beside metrics.jsonl, of LOGGERS. `energy`: estimated with codecarbon."""
+
     every_steps: int = Field(100, ge=1)
+    to: list[str] = []
+    energy: bool = False
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _to_is_known(cls, value: Any) -> list[str]:
+        names = [value] if isinstance(value, str) else list(value or [])
+        for name in names:
+            if name not in LOGGERS:
+                raise unknown_name("log.to", str(name), LOGGERS)
+        return list(dict.fromkeys(names))
 
 
 class Recipe(_Section):

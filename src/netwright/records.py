@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netwright.errors import TrainingFailed
+from netwright.loggers import Loggers
 from netwright.run import CHECKPOINTS, Run
 from netwright.training.checkpoints import save_checkpoint, write_failure
 from netwright.training.loop import Step
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """metrics.jsonl, appended to by the first process; and the time that training took, over all interruptions."""
+    """metrics.jsonl, appended to by the first process, and the logs beside it; and the time that training took, over all interruptions."""
 
-    def __init__(self, path: Path, state: TrainingState) -> None:
-        self.path, self.state = path, state
+    def __init__(self, path: Path, state: TrainingState, loggers: Loggers | None = None) -> None:
+        self.path, self.state, self.loggers = path, state, loggers or Loggers()
         notes = state.notes
         self.earlier = float(notes.get("seconds", 0.0))
+        self.validating = float(notes.get("validating", 0.0))
         # What `loss_sum` and `examples` were at the last step record, to say the mean loss since then.
         self.seen = (float(notes.get("logged_loss", 0.0)), int(notes.get("logged_examples", 0)))
 
@@ -43,6 +45,7 @@ class Log:
         # Closing writes what an earlier full disk refused; that error has been raised already.
         with contextlib.suppress(OSError):
             self.file.close()
+        self.loggers.flush()
 
     @property
     def seconds(self) -> float:
@@ -51,6 +54,7 @@ class Log:
     def notes(self) -> dict[str, Any]:
         return {
             "seconds": self.seconds,
+            "validating": self.validating,
             "metrics_bytes": self.path.stat().st_size,
             "logged_loss": self.seen[0],
             "logged_examples": self.seen[1],
@@ -79,6 +83,7 @@ class Log:
             self.file.flush()
         except OSError as error:
             raise write_failure(self.path, error) from error
+        self.loggers.record(record)
 
 
 def cut_metrics(path: Path, size: int) -> None:

@@ -82,6 +82,8 @@ class Report(TypedDict, total=False):
     """{`name` (relative to the report), `bytes`, `about`} of the other files in the run's folder."""
     seconds: float
     """Of training with its validation."""
+    cost: Mapping[str, Any]
+    """As in result.json: `validating` (seconds of `seconds`), `examples_per_second`, `memory` (bytes), `energy`."""
     epochs: int
     """How many were planned."""
     interrupted: bool
@@ -154,6 +156,7 @@ def render_report(report: Report) -> str:
             network=_cut(report.get("network") or "", "file"),
             recipe=_cut(report.get("recipe") or "", "file"),
             environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
+            energy=_cut(((report.get("cost") or {}).get("energy") or {}).get("how") or "", "text"),
             files=[_file(file) for file in (report.get("files") or [])[:ENTRIES_AT_MOST]],
         )
     )
@@ -222,10 +225,29 @@ def _facts(report: Report) -> list[tuple[str, str]]:
             facts.append(("Best epoch", str(best[-1])))
     if report.get("seconds") is not None:
         facts.append(("Training time", figures.duration(report["seconds"])))
+    facts += _cost(report.get("cost") or {})
     findings = report.get("findings")
     facts.append(
         ("Findings", "not examined" if findings is None else f"{len(findings)}" if findings else "none")
     )
+    return facts
+
+
+def _cost(cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the run cost, as (name, value)."""
+    memory, energy = cost.get("memory") or {}, cost.get("energy") or {}
+    facts = []
+    if cost.get("validating"):
+        facts.append(("of it validating", figures.duration(cost["validating"])))
+    if cost.get("examples_per_second"):
+        facts.append(("Examples a second", f"{cost['examples_per_second']:,.0f}"))
+    facts += [
+        (name, _bytes(memory[key]))
+        for name, key in (("Peak memory", "process"), ("Peak GPU memory", "device"), ("Weights", "weights"))
+        if memory.get(key)
+    ]
+    if energy.get("kwh") is not None:
+        facts.append(("Energy, estimated", f"{figures.loss(1000 * energy['kwh'])} Wh"))
     return facts
 
 
