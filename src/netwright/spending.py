@@ -64,7 +64,11 @@ def _tracker() -> Any:
     logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
     # The country decides only the emissions, of which nothing is reported.
     return OfflineEmissionsTracker(
-        country_iso_code="FRA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+        country_iso_code="FRA",
+        save_to_file=False,
+        save_to_api=False,
+        log_level="critical",
+        allow_multiple_runs=True,
     )
 
 
