@@ -26,7 +26,7 @@ PARTS = ("train", "validation", "test")
 BYTES_AT_MOST = 2_000_000_000
 # Raw numbers that are looked at together.
 NUMBERS_AT_ONCE = 1 << 22
-COLUMNS_AT_MOST, PAIRS_AT_MOST, SUSPECTS_AT_MOST = 100, 5, 12
+COLUMNS_AT_MOST, PAIRS_AT_MOST, SUSPECTS_AT_MOST = 100, 5, 8
 # With fewer examples of a class its threshold is mostly chance.
 LABELLED_AT_LEAST = 50
 

@@ -221,6 +221,11 @@ def history_of(epochs: int, score: str, per_epoch: int = 94) -> list[dict[str, A
             "lr": 0.001 * 0.9**epoch,
             "seconds": 1.5,
             "best": epoch % 3 == 0,
+            "layers": {
+                "0": {"weights": 10.0 + epoch, "gradient": 0.5**epoch, "change": None if epoch == 1 else 0.1},
+                "1": {"dead": epoch / 40, "saturated": 0.25},
+                HOSTILE: {"weights": 3.0, "gradient": 0.0 if epoch > 3 else None, "change": 0.2},
+            },
         }
         for epoch in range(1, epochs + 1)
     ]
@@ -251,6 +256,50 @@ def forecast_scores() -> dict[str, Any]:
     }
 
 
+def slices_of(key: str, count: int = 8) -> dict[str, Any]:
+    """Scores of parts of a test set, of which every sixth is worse than the rest."""
+    rows = [
+        {
+            "by": f"column {number // 4}",
+            "slice": HOSTILE if number == 2 else f"{number} to {number + 1}",
+            "examples": 10 + number,
+            key: 0.5 + number / 100,
+            "interval": [0.4 + number / 100, 0.65 + number / 100],
+            "rest": 0.9,
+            "p": 0.001 if number % 6 == 1 else 0.5,
+            "worse": number % 6 == 1,
+        }
+        for number in range(count)
+    ]
+    return {"examples": 1000, "rows": rows, "left_out": "5 further slices are not kept"}
+
+
+HOLDINGS = {
+    "parts": {"train": 1258, "validation": 180, "test": 359},
+    "classes": [{"class": name, "train": 600, "validation": 90, "test": 180} for name in ("cat", HOSTILE)],
+    "range": [0.0, 16.0],
+    "gaps": [{"column": HOSTILE, "gaps": 9}, {"column": "age", "gaps": 177}],
+    "copies": {
+        "within": 2,
+        "between": 1,
+        "differing": 1,
+        "pairs": [[f"photos/{HOSTILE}.jpg", "test example 3"]],
+    },
+}
+COST = {
+    "validating": 2.4,
+    "examples_per_second": 12345.6,
+    "memory": {"process": 575_762_432, "device": None, "weights": 38_728},
+    "energy": {
+        "kwh": 3.9e-6,
+        "cpu_kwh": 1e-6,
+        "gpu_kwh": 0.0,
+        "ram_kwh": 2.9e-6,
+        "how": "codecarbon 3: a load",
+    },
+}
+
+
 def report_of(title: str, classes: list[str], /, **more: Any) -> Report:
     """A report of a classifier, with whatever is given replaced."""
     generator = np.random.default_rng(1)
@@ -276,6 +325,23 @@ def report_of(title: str, classes: list[str], /, **more: Any) -> Report:
             }
             for number in range(30)
         ],
+        "slices": slices_of("accuracy"),
+        "suspects": {
+            "count": 40,
+            "examples": [
+                {
+                    "image": None,
+                    "text": None,
+                    "true": "cat",
+                    "predicted": HOSTILE,
+                    "probability": 0.9,
+                    "name": f"n{n}",
+                }
+                for n in range(20)
+            ],
+        },
+        "data": HOLDINGS,
+        "cost": COST,
         "scatter": None,
         "notes": ["1,797 images of 8 x 8 grey pixels.", "Kept 1 of 3 copies of the same image."],
         "findings": [FINDING, {"title": "The learning rate is low", "level": "warning"}],
@@ -301,6 +367,7 @@ def reports() -> dict[str, Report]:
             "cats and dogs",
             ["cat", "dog"],
             findings=None,
+            suspects={"count": 0, "examples": []},
             wrong=[
                 {"image": photo, "true": "cat", "predicted": "dog", "probability": 0.9, "name": "cat/1.jpg"}
             ],
@@ -314,6 +381,8 @@ def reports() -> dict[str, Report]:
             ["-"],
             task="regression",
             test=values,
+            slices=slices_of("rmse", count=60),
+            suspects=None,
             classes=None,
             wrong=[],
             history=history_of(12, "rmse"),

@@ -157,8 +157,9 @@ def test_what_is_on_the_page(pages: dict[str, Path]) -> None:
 def test_matrix_headers_say_what_they_head(pages: dict[str, Path]) -> None:
     page = Page(pages["fashion"].read_text("utf-8"))
     scopes = page.values("scope")
-    # 10 + 10 of the matrix, 5 + 10 of the classes, 7 + 20 of the epochs, 3 + 1 of the files.
-    assert Counter(scopes) == {"col": 25, "row": 41}
+    # 10 + 10 of the matrix, 5 + 10 of the classes, 7 + 20 of the epochs, 3 + 1 of the files, 5 + 8 of the parts,
+    # 5 times 22 + 8 of the layers, 4 + 3 of the data's classes, 3 + 2 of its gaps.
+    assert Counter(scopes) == {"col": 147, "row": 62}
 
 
 @pytest.mark.parametrize("count", [2, 3, 26, 100, 1000])
@@ -235,14 +236,53 @@ def test_the_largest_report_stays_below_its_limit() -> None:
     }
     finding = dict.fromkeys(("code", "level", "title", "file", "layer", "why", "fix", "diff"), text)
     pairs = {f"{number}{text}": text for number in range(50)}
+    shares = dict.fromkeys(("weights", "gradient", "change", "dead", "saturated"), 0.1)
+    layers = {f"{number}{text}": shares for number in range(100)}
+    part = {
+        "by": text,
+        "slice": text,
+        "examples": 10**6,
+        "accuracy": 0.5,
+        "interval": [0.4, 0.6],
+        "rest": 0.9,
+    }
+    wrong = {
+        "image": generator.integers(0, 256, (300, 300, 3), dtype=np.uint8),
+        "text": text,
+        "true": text,
+        "predicted": text,
+        "probability": 0.5,
+        "name": text,
+    }
+    counts = dict.fromkeys(("train", "validation", "test"), 10**9)
     page = render_report(
         {
             "title": text,
             "task": "classification",
             "run": text,
+            "slices": {"rows": [{**part, "p": 0.01, "worse": True}] * 200, "left_out": "much"},
+            "diagram": f"<svg>{'x' * 199_000}</svg>",
+            "suspects": {"count": 10**6, "examples": [wrong] * 100},
+            "data": {
+                "parts": counts,
+                "classes": [{"class": text, **counts}] * 1000,
+                "range": [-1e30, 1e30],
+                "gaps": [{"column": text, "gaps": 10**9}] * 100,
+                "copies": {
+                    **dict.fromkeys(("within", "between", "differing"), 1),
+                    "pairs": [[text, text]] * 5,
+                },
+            },
             "network": text,
             "history": [
-                {"epoch": n, "train_loss": n**0.5, "accuracy": 1 / n, "lr": 1 / n, "best": True}
+                {
+                    "epoch": n,
+                    "train_loss": n**0.5,
+                    "accuracy": 1 / n,
+                    "lr": 1 / n,
+                    "best": True,
+                    "layers": layers,
+                }
                 for n in range(1, 5001)
             ],
             "steps": [
@@ -251,17 +291,7 @@ def test_the_largest_report_stays_below_its_limit() -> None:
             ],
             "test": test,
             "classes": names,
-            "wrong": [
-                {
-                    "image": generator.integers(0, 256, (300, 300, 3), dtype=np.uint8),
-                    "text": text,
-                    "true": text,
-                    "predicted": text,
-                    "probability": 0.5,
-                    "name": text,
-                }
-            ]
-            * 100,
+            "wrong": [wrong] * 100,
             "scatter": {"true": generator.random(10**5), "predicted": generator.random(10**5)},
             "notes": [text] * 1000,
             "findings": [{**finding, "seen": pairs, "expected": pairs, "sure": pairs, "consequences": [text]}]
@@ -393,3 +423,39 @@ def test_what_was_not_calibrated_and_has_no_guard_says_why() -> None:
     page = render_report(report)
     assert "were not calibrated: 9 are &lt;few&gt;" in page and "as it is" in page and "so &amp; so" in page
     assert "How sure it is" not in render_report({"title": "t", "task": "regression"})
+
+
+def test_parts_layers_labels_and_data_are_on_the_page(pages: dict[str, Path]) -> None:
+    page = Page(pages["fashion"].read_text("utf-8"))
+    for words in (
+        "Worse than the rest by more than chance: column 0 1 to 2 (51.00 %, the rest 90.00 %); column 1 7 to 8",
+        "5 further slices are not kept",
+        # The third layer's gradient is 0 in the end.
+        "is more than 1,000 times smaller than that of layer 0",
+        "50.00 % of the units behind layer 1 are dead",
+        "40 labels of the validation and test part may be wrong, or the examples are hard",
+        "The 8 surest.",
+        "Of 1,797 examples 2 are copies of another one in the same part, 1 of one in another part; 1 of them has",
+        "photos/<script>alert(1)</script>.jpg = test example 3",
+        "Raw numbers lie from 0 to 16 in training.",
+        "Peak memory",
+        "575.8 MB",
+        "0.0039 Wh",
+        "How the energy was estimated: codecarbon 3: a load",
+    ):
+        assert words in page.text, words
+    two = Page(pages["two"].read_text("utf-8"))
+    assert "No label of the validation and test part stands out" in two.text
+    many = Page(pages["regression"].read_text("utf-8"))
+    assert "All 60 parts" in many.text and "(RMSE 0.5100, the rest 0.9000)" in many.text
+    minimal = Page(pages["minimal"].read_text("utf-8"))
+    for words in ("Part by part", "How its layers fared", "Labels to check", "The data"):
+        assert words not in minimal.text
+
+
+def test_the_diagram_stands_above_the_words_and_a_huge_one_is_left_out() -> None:
+    drawn = '<svg role="img" aria-label="A small network, from input to output"><text>Linear</text></svg>'
+    report: Report = {"title": "t", "task": "classification", "network": "Linear(4, 2)", "diagram": drawn}
+    page = render_report(report)
+    assert page.index(drawn) < page.index("Its structure in words") < page.index("Linear(4, 2)")
+    assert "xxxx" not in render_report({**report, "diagram": f"<svg>{'x' * 300_000}</svg>"})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
+from markupsafe import Markup
 
 from netwright.errors import RunFolderError
 from netwright.report import charts, figures, marks, pictures
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 BYTES_AT_MOST = 3_000_000
 CLASSES_AT_MOST = 100
 ROWS_AT_FIRST = 20
-PICTURES_AT_MOST, SUSPECTS_AT_MOST = 24, 12
+PICTURES_AT_MOST = 24
+SUSPECTS_AT_MOST, SUSPECTS_SIDE = 8, 64
 EPOCHS_AT_MOST = 200
 ENTRIES_AT_MOST = 100
 FINDINGS_AT_MOST = 30
+DIAGRAM_BYTES_AT_MOST = 200_000
 PAIRS_AT_MOST = 12
 # In a smaller bin of the reliability diagram the share that was right says little.
 BIN_AT_LEAST = 10
@@ -46,6 +49,8 @@ class Report(TypedDict, total=False):
     """`classification`, `regression` or `language`."""
     network: str
     """The structure of the network, many lines."""
+    diagram: str
+    """The network as a drawing: one `<svg>` element of our own making, taken as it is."""
     parameters: int
     history: Sequence[Mapping[str, Any]]
     """Epoch records as for `epoch_line`; `step` (optimizer steps done at its end) places them exactly, `layers` ({name: {`weights`, ...}}) says how
@@ -68,7 +73,7 @@ class Report(TypedDict, total=False):
     scatter: Mapping[str, Any] | None
     """{`true`, `predicted`}, (N,) or (N, D) floats, of a regression."""
     suspects: Mapping[str, Any] | None
-    """Labels that may be wrong: {`count`, `examples`}, these as in `wrong`, at most 12."""
+    """Labels that may be wrong: {`count`, `examples`}, these as in `wrong`, at most 8."""
     data: Mapping[str, Any] | None
     """As in result.json: {`parts`, `classes`, `range`, `gaps`, `copies`}."""
     notes: Sequence[str]
@@ -154,6 +159,7 @@ def render_report(report: Report) -> str:
             notes=short_texts(report.get("notes") or []),
             findings=None if report.get("findings") is None else finding_rows(report["findings"] or []),
             network=_cut(report.get("network") or "", "file"),
+            diagram=_diagram(report.get("diagram") or ""),
             recipe=_cut(report.get("recipe") or "", "file"),
             environment=_pairs_of(report.get("environment"))[:ENTRIES_AT_MOST],
             energy=_cut(((report.get("cost") or {}).get("energy") or {}).get("how") or "", "text"),
@@ -596,10 +602,10 @@ def _per_class(per_class: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] 
     return {"rows": shown, "worst_first": worst_first, "note": note}
 
 
-def _wrong(example: Mapping[str, Any]) -> dict[str, Any]:
+def _wrong(example: Mapping[str, Any], side: int = pictures.SIDE_AT_MOST) -> dict[str, Any]:
     image, probability = example.get("image"), example.get("probability")
     return {
-        "picture": None if image is None else pictures.data_uri(image),
+        "picture": None if image is None else pictures.data_uri(image, side),
         "small": image is not None and max(np.asarray(image).shape[:2]) <= 64,
         "text": _cut(example.get("text") or "", "text"),
         "name": _cut(example.get("name") or "", "name"),
@@ -613,7 +619,7 @@ def _suspects(suspects: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Returns the labels that may be wrong; None where nobody looked."""
     if suspects is None:
         return None
-    shown = [_wrong(example) for example in suspects["examples"][:SUSPECTS_AT_MOST]]
+    shown = [_wrong(example, SUSPECTS_SIDE) for example in suspects["examples"][:SUSPECTS_AT_MOST]]
     return {"count": suspects["count"], "examples": shown}
 
 
@@ -784,6 +790,11 @@ def _file(file: Mapping[str, Any]) -> dict[str, str]:
         "size": "" if size is None else _bytes(int(size)),
         "about": _cut(file.get("about") or "", "value"),
     }
+
+
+def _diagram(svg: str) -> Markup:
+    """Returns the drawing where it is small enough for the page."""
+    return Markup(svg) if len(svg.encode("utf-8")) <= DIAGRAM_BYTES_AT_MOST else Markup("")
 
 
 def _bytes(size: int) -> str:

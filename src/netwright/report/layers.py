@@ -11,7 +11,7 @@ import numpy as np
 from netwright.report import figures
 from netwright.report.letters import cut
 
-LAYERS_AT_MOST, EPOCHS_AT_MOST = 24, 24
+LAYERS_AT_MOST, EPOCHS_AT_MOST = 16, 20
 # A gradient so much smaller than another's learns next to nothing; half of a layer's units dead is no accident.
 TIMES_SMALLER, DEAD_SHARE = 1000.0, 0.5
 # What is measured, what it is called, and whether it is a share of 1 (else its shades are those of its logarithm).

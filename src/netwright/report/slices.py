@@ -8,7 +8,7 @@ from typing import Any
 from netwright.report import figures
 from netwright.report.letters import cut
 
-ROWS_AT_FIRST, NAMED_AT_MOST = 24, 5
+ROWS_AT_FIRST, ROWS_AT_MOST, NAMED_AT_MOST = 24, 100, 5
 
 
 def slice_rows(slices: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -26,7 +26,8 @@ def slice_rows(slices: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "score": "Accuracy" if key == "accuracy" else "RMSE",
         "scale": figures.interval([low, high], shares=key == "accuracy"),
         "rows": [row for row in shown if row["worse"]][:ROWS_AT_FIRST] if many else shown,
-        "all": shown if many else [],
+        "count": len(shown),
+        "all": shown[:ROWS_AT_MOST] if many else [],
         "left_out": slices.get("left_out") or "",
     }
 
