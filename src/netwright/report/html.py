@@ -605,7 +605,7 @@ def _per_class(per_class: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] 
 def _wrong(example: Mapping[str, Any], side: int = pictures.SIDE_AT_MOST) -> dict[str, Any]:
     image, probability = example.get("image"), example.get("probability")
     return {
-        "picture": None if image is None else pictures.data_uri(image, side),
+        "picture": None if image is None else pictures.data_uri(image, side=side),
         "small": image is not None and max(np.asarray(image).shape[:2]) <= 64,
         "text": _cut(example.get("text") or "", "text"),
         "name": _cut(example.get("name") or "", "name"),
