@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -111,6 +112,18 @@ def test_a_page_elsewhere_cannot_ask_by_a_name_of_its_own(run: Path, netwright: 
         assert len(said) < 300
     process.send(signal.SIGTERM)
     process.end(60)
+
+
+def test_damaged_pictures_leave_nothing_in_the_log(run: Path, netwright: Any) -> None:
+    process, address = started(netwright, "run", "--port", 0)
+    for tag in (256, 257, 258):
+        # A TIFF with one entry, whose data would lie behind the end of the file.
+        body = b"II*\x00\x08\x00\x00\x00\x01\x00" + struct.pack("<HHII", tag, 4, 1000, 9999) + bytes(4)
+        request = urllib.request.Request(f"{address}/predict", body, {"Content-Type": "image/tiff"})
+        with pytest.raises(urllib.error.HTTPError, match="422"):
+            urllib.request.urlopen(request, timeout=60)
+    process.send(signal.SIGTERM)
+    assert len(process.end(60).stderr.splitlines()) == 1
 
 
 def test_a_port_in_use(run: Path, netwright: Any) -> None:

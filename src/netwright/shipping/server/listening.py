@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -72,6 +74,9 @@ def serve(
     """
     # The network's thread and the event loop take turns: so that neither waits for the other as long as Python's default of 5 ms.
     sys.setswitchinterval(0.0005)
+    # Damaged pictures are answered: what Pillow remarks of each would let clients fill the log, and the memory that Python keeps of it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     server_of(answering, limits, hosts=hosts, on_ready=on_ready).run(sockets=[bound])
 
 
