@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from netwright.architectures import count_parameters, weights_sha256
 from netwright.architectures import network as build_network
 from netwright.doubt import Calibration, Guarding, guarded
-from netwright.errors import CheckpointError, FaultFound, RecipeError, TrainingFailed
+from netwright.errors import CheckpointError, FaultFound, NetworkError, RecipeError, TrainingFailed
 from netwright.examine import Examination
 from netwright.examine import examine as examination
+from netwright.explain.diagram import diagram_of
 from netwright.forecasting import with_plain_forecasts
 from netwright.inventory import inventory
 from netwright.loggers import Loggers, check_loggers
@@ -74,7 +75,7 @@ from netwright.training.distributed import (
     wait_for_all,
     whole_weights,
 )
-from netwright.training.evaluation import evaluate, outputs_of
+from netwright.training.evaluation import evaluate, evaluation_mode, outputs_of
 from netwright.training.features import FeatureSplit, features_of, fits_in_memory, head_input
 from netwright.training.layer_health import Activations, layers_of
 from netwright.training.layer_health import watched as layers_watched
@@ -862,11 +863,23 @@ def _write_result(
                 data, {"validation": calibration.applied(held), "test": (answers, targets)}
             )
         page["calibration"], page["guard"] = calibration.shown(tested), result["guard"]
+        page["diagram"] = _diagram(state, data)
         page["findings"] = None if findings is None else findings["findings"]
         write_report(run.path / REPORT, page)
     # Last, because it is what makes the run finished: a resume after a crash before this line repeats the test.
     write_json(run.path / RESULT, {**result, "best_epoch": state.stopping.best_epoch})
     (run.path / PRETRAINED).unlink(missing_ok=True)
+
+
+def _diagram(state: TrainingState, data: Data) -> str:
+    """Returns the network as SVG, as one example goes through it; nothing where its weights are divided, or it cannot be watched."""
+    if not state.processes.alone and state.parallel is None:
+        return ""
+    try:
+        with evaluation_mode(state.network):
+            return diagram_of(state.network, data.example.to(state.device)).inline()
+    except NetworkError:
+        return ""
 
 
 def _build(recipe: Recipe, data: Data, module: nn.Module | None, origin: Origin | None = None) -> Begun:
