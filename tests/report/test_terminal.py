@@ -336,3 +336,16 @@ def test_the_summary_tells_how_far_probabilities_are_off_and_what_is_flagged() -
     shown = io.StringIO()
     summary({**result, "calibration": {**result["calibration"], "reason": "few"}, "test": {"accuracy": 0.9}}, stream=shown)  # fmt: skip
     assert "  calibration error 0.17 %\n" in shown.getvalue() and "unlike" not in shown.getvalue()
+
+
+def test_a_part_that_is_worse_has_lines_of_its_own() -> None:
+    row = {"by": "a\x1bcolumn", "slice": "x" * 200, "accuracy": 0.5, "rest": 0.9, "p": 0.01, "worse": True}
+    stream = io.StringIO()
+    test = {"accuracy": 0.8, "loss": 0.5}
+    summary({"test": test, "slices": {"rows": [row, {**row, "p": 0.02}]}}, stream=stream)
+    lines = stream.getvalue().splitlines()
+    (place,) = [
+        number for number, line in enumerate(lines) if "worse than the rest: a\ufffdcolumn xxx" in line
+    ]
+    assert lines[place + 1] == "      50.00 %, the rest 90.00 %; 1 more in the report"
+    assert max(map(len, lines)) <= 80

@@ -9,6 +9,8 @@ from netwright.report import figures
 from netwright.report.letters import cut
 
 ROWS_AT_FIRST, ROWS_AT_MOST, NAMED_AT_MOST = 24, 100, 5
+# Of a part's name in the terminal.
+NAME_LETTERS = 55
 
 
 def slice_rows(slices: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -58,13 +60,7 @@ def worst_first(slices: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def named_slice(row: Mapping[str, Any]) -> str:
     """Returns a slice with its score and that of the rest."""
-    shares = "accuracy" in row
-    score, rest = (
-        figures.percent(value) if shares else figures.loss(value)
-        for value in (row["accuracy" if shares else "rmse"], row["rest"])
-    )
-    unit = "" if shares else "RMSE "
-    return f"{cut(row['by'], 'name')} {cut(row['slice'], 'name')} ({unit}{score}, the rest {rest})"
+    return f"{cut(row['by'], 'name')} {cut(row['slice'], 'name')} ({_scores(row)})"
 
 
 def _row(row: Mapping[str, Any], key: str, low: float, span: float) -> dict[str, Any]:
@@ -84,9 +80,20 @@ def _row(row: Mapping[str, Any], key: str, low: float, span: float) -> dict[str,
 
 
 def summary_lines(slices: Mapping[str, Any] | None) -> Sequence[str]:
-    """Returns the line for the terminal, where a part is worse than the rest."""
+    """Returns the lines for the terminal, each at most 78 letters long, where a part is worse than the rest."""
     worse = worst_first(slices) if slices else []
     if not worse:
         return []
-    more = f" and {len(worse) - 1:,} more" if len(worse) > 1 else ""
-    return [figures.printable(f"worse than the rest: {named_slice(worse[0])}{more}")]
+    name = figures.printable(f"{worse[0]['by']} {worse[0]['slice']}")
+    name = name if len(name) <= NAME_LETTERS else f"{name[: NAME_LETTERS - 1]}…"
+    more = f"; {len(worse) - 1:,} more in the report" if len(worse) > 1 else ""
+    return [f"worse than the rest: {name}", f"    {_scores(worse[0])}{more}"]
+
+
+def _scores(row: Mapping[str, Any]) -> str:
+    shares = "accuracy" in row
+    score, rest = (
+        figures.percent(value) if shares else figures.loss(value)
+        for value in (row["accuracy" if shares else "rmse"], row["rest"])
+    )
+    return f"{'' if shares else 'RMSE '}{score}, the rest {rest}"

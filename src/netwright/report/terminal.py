@@ -278,7 +278,10 @@ def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
 
 def _worse(result: Mapping[str, Any]) -> rich.text.Text:
     """Returns the line that names a part of the test set that is worse than the rest."""
-    return _text("".join(f"\n  {line}" for line in summary_lines(result.get("slices"))), "yellow")
+    text = _text("")
+    for line in summary_lines(result.get("slices")):
+        text.append(f"\n  {line}", "yellow")
+    return text
 
 
 def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> None:
