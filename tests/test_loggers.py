@@ -177,3 +177,6 @@ def test_nothing_is_asked_for_by_default(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Recipe.build({}).log.to == [] and Recipe.build({"log.to": "wandb"}).log.to == ["wandb"]
     with pytest.raises(NetwrightError, match="tensorboard"):
         Recipe.build({"log.to": "tensorbord"})
+    with pytest.raises(RecipeError, match=r"log\.to: expected a name or a list of them"):
+        Recipe.build({"log.to": 5})
+    assert Recipe.build({"log.to": None}).log.to == []

@@ -249,7 +249,9 @@ class LogRecipe(_Section):
     @field_validator("to", mode="before")
     @classmethod
     def _to_is_known(cls, value: Any) -> list[str]:
-        names = [value] if isinstance(value, str) else list(value or [])
+        if value is not None and not isinstance(value, str | list | tuple):
+            raise ValueError(f"expected a name or a list of them, of {', '.join(LOGGERS)}; came {value!r}")
+        names = [value] if isinstance(value, str) else list(value or ())
         for name in names:
             if name not in LOGGERS:
                 raise unknown_name("log.to", str(name), LOGGERS)
