@@ -94,3 +94,15 @@ def test_a_run_itself_an_empty_folder_and_none(made, tmp_path):
     assert list_runs(tmp_path) == ([], True)
     with pytest.raises(RunFolderError, match="does not exist"):
         list_runs(tmp_path / "nowhere")
+
+
+def test_a_folder_that_may_not_be_read_is_passed_over(made, monkeypatch):
+    known = Path.exists
+
+    def refuse(path: Path, **options: bool) -> bool:
+        if path.parent.name == "slow":
+            raise PermissionError(13, "Permission denied", str(path))
+        return known(path, **options)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert "slow" not in names(list_runs(made)[0])

@@ -57,9 +57,11 @@ def _found(folder: Path) -> tuple[list[Path], bool]:
 
 def _is_run(folder: Path) -> bool:
     """Whether a folder is one that `fit` began; a recipe.yaml alone may be anybody's."""
-    return (folder / RECIPE).is_file() and any(
-        (folder / name).exists() for name in (ENVIRONMENT, MEANING, CHECKPOINTS)
-    )
+    try:
+        begun = any((folder / name).exists() for name in (ENVIRONMENT, MEANING, CHECKPOINTS))
+        return begun and (folder / RECIPE).is_file()
+    except OSError:
+        return False  # a folder that may not be read
 
 
 def _folders(place: Path) -> Iterator[Path]:
