@@ -48,7 +48,8 @@ def difference(
         return mean, None, None
     error = statistics.stdev(apart) * math.sqrt(1 / count + shared)
     if error <= EQUAL:
-        return mean, (mean, mean), 1.0 if abs(mean) <= EQUAL else 0.0
+        # Scores come in steps of one example, so that few seeds often agree by chance: no more than their signs counts (sign test).
+        return mean, (mean, mean), 1.0 if abs(mean) <= EQUAL else 2.0 ** (1 - count)
     half = float(t.ppf(0.975, count - 1)) * error
     return mean, (mean - half, mean + half), float(2 * t.sf(abs(mean) / error, count - 1))
 
