@@ -110,9 +110,11 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def flat_entries(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a recipe's entries as `section.entry`; what an older version did not know yet has its default, and is no difference."""
     return {
         f"{section}.{name}": value
-        for section, entries in nested.items()
+        for part in (Recipe().model_dump(mode="json"), nested)
+        for section, entries in part.items()
         if isinstance(entries, Mapping)
         for name, value in entries.items()
     }

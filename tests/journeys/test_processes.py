@@ -82,7 +82,11 @@ def assert_same(run: Path, expected: Path, *, to: float = 1e-4) -> None:
     for name, value in wanted.items():
         assert (found[name] - value).abs().max() / value.abs().max() < to, name
     for one, other in zip(epochs(run), epochs(expected), strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
+        # How layers fared is told by one process alone: several hold parts of the gradient.
+        found, wanted = (
+            {key: value for key, value in record.items() if key != "layers"} for record in (one, other)
+        )
+        assert found == pytest.approx(wanted, rel=1e-3, abs=1e-6)
 
 
 def epochs(run: Path) -> list[dict[str, Any]]:

@@ -137,7 +137,8 @@ def test_a_table_in_which_all_failed_has_a_page(golden):
     assert "the training loss became nan" in " ".join(printed(show_comparison, result, page=None).split())
 
 
-def test_list_of_runs_in_the_terminal(golden):
+def test_list_of_runs_in_the_terminal(golden, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     made = {
         "interval": [0.95, 0.98],
         "findings": {"error": 1, "warning": 2},
@@ -209,3 +210,23 @@ def test_two_runs_in_the_terminal(golden):
         "differ": {"says": "runs/b is not finished: there is no score to compare."},
     }
     golden("pair.txt", printed(show_pair, found))
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_score(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {
+        "run": "runs/" + "a" * 40,
+        "state": "finished",
+        "metric": "accuracy",
+        "score": 0.97,
+        "interval": [0.9, 0.99],
+    }
+    row |= {
+        "epochs": 30,
+        "seconds": 0.9,
+        "findings": {"error": 1},
+        "reason": "",
+        "differs": {"network.hidden": [64] * 9},
+    }
+    text = printed(show_list, [row], folder="runs", whole=True)
+    assert row["run"] in text and "97.00 %" in text and "1 error" in text and "…" not in text

@@ -11,6 +11,8 @@ from netwright.report import figures
 from netwright.report.terminal import COLUMNS, _console, _table, _text
 
 ENTRIES_AT_MOST = 4
+DIFFERENCES_AT_LEAST = 20
+HEADS = ("run", "score", "95 % interval", "epochs", "time", "findings")
 
 
 def show_list(
@@ -20,19 +22,21 @@ def show_list(
     import rich.padding
 
     console = _console(stream or sys.stdout)
-    # A list is as wide as the terminal; where there is none, nothing is cut.
-    console.width = max(COLUMNS, shutil.get_terminal_size((200, 24)).columns)
     if not rows:
         console.print(_text(f"  no run in {folder}: netwright fit digits makes one in runs"))
         return
-    table = _table()
-    table.add_column("run", no_wrap=True)
-    for name in ("score", "95 % interval", "epochs", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("findings", no_wrap=True)
-    table.add_column("differs in")
-    for row in rows:
-        table.add_row(*(_text(cell) for cell in _cells(row)))
+    table, cells = _table(), [_cells(row) for row in rows]
+    needed = DIFFERENCES_AT_LEAST
+    for place, name in enumerate(HEADS):
+        width = max(len(name), *(len(_text(texts[place])) for texts in cells))
+        needed += width + 2
+        between = name not in ("run", "findings")
+        table.add_column(name, justify="right" if between else "left", no_wrap=True, min_width=width)
+    table.add_column("differs in", overflow="fold", min_width=DIFFERENCES_AT_LEAST)
+    for texts in cells:
+        table.add_row(*(_text(cell) for cell in texts))
+    # A list is as wide as the terminal, and wider where its names and scores would be cut; where there is none, nothing is cut.
+    console.width = max(COLUMNS, shutil.get_terminal_size((200, 24)).columns, needed + 2)
     console.print()
     console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
     console.print()
