@@ -30,8 +30,7 @@ class Explanation:
     """Why one example is answered as it is.
 
     `record`: as `predict` gives it; `truth`: its label or value where known. `of`: what is explained, in words; `score` its number for
-    this example, in `unit`. `maps`: one a method; `left_out` {method: why}. `picture`: (H, W) or (H, W, 3) uint8, where it is one. `note`:
-    what else a reader must know.
+    this example, in `unit`. `maps`: one a method; `left_out` {method: why}. `picture`: (H, W) or (H, W, 3) uint8, where it is one.
     """
 
     run: str
@@ -44,7 +43,6 @@ class Explanation:
     maps: tuple[Map, ...]
     left_out: dict[str, str]
     picture: np.ndarray | None = None
-    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the explanation in JSON's own types."""
@@ -57,7 +55,6 @@ class Explanation:
             "unit": self.unit,
             "maps": [one.to_dict() for one in self.maps],
             "left_out": self.left_out,
-            **({"note": self.note} if self.note else {}),
         }
 
     def __repr__(self) -> str:

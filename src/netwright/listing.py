@@ -7,6 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,16 @@ def _row(path: Path) -> dict[str, Any]:
         }
 
 
+@cache
+def _defaults() -> Mapping[str, Any]:
+    return Recipe().model_dump(mode="json")
+
+
 def flat_entries(nested: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a recipe's entries as `section.entry`; what an older version did not know yet has its default, and is no difference."""
     return {
         f"{section}.{name}": value
-        for part in (Recipe().model_dump(mode="json"), nested)
+        for part in (_defaults(), nested)
         for section, entries in part.items()
         if isinstance(entries, Mapping)
         for name, value in entries.items()

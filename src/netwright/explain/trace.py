@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from netwright.architectures.fused import plain_attention
 from netwright.architectures.trial import untouched
 from netwright.architectures.user_file import where
 from netwright.errors import NetworkError
@@ -144,7 +145,7 @@ def trace(
     device = next(iter(places)) if len(places) == 1 else None
     args, options = _arguments(_copied(batch, device))
     watch = _Watch(module, with_values=values)
-    with _watchable(module), untouched(module), _whole_attention(), ExitStack() as stack:
+    with _watchable(module), untouched(module), plain_attention(), ExitStack() as stack:
         for handle in watch.hooks():
             stack.callback(handle.remove)
         outputs = watch.run(args, options)
@@ -502,17 +503,6 @@ def _top_output(outputs: Tensor) -> Tensor:
     if outputs.dim() < 2:
         return outputs.sum()
     return outputs.flatten(1).max(1).values.sum()
-
-
-@contextmanager
-def _whole_attention() -> Iterator[None]:
-    """PyTorch's encoder layers without their fused kernel, which passes by the layers inside."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

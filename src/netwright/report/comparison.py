@@ -17,7 +17,7 @@ import numpy as np
 
 from netwright.report import charts, figures
 from netwright.report.html import page_templates, write_page
-from netwright.report.terminal import COLUMNS, _console, _table, _text
+from netwright.report.terminal import COLUMNS, console_on, plain_table, styled
 
 PAGE = "comparison.html"
 LABEL_AT_MOST, NARROW_LABEL = 22, 15
@@ -29,23 +29,23 @@ DECADES = 4.0
 
 def show_comparison(result: Mapping[str, Any], *, page: Path | None, stream: TextIO | None = None) -> None:
     """Prints the tables, what they say in words, and where the page lies."""
-    console = _console(stream or sys.stdout)
+    console = console_on(stream or sys.stdout)
     console.width = COLUMNS
     for table in result["tables"]:
         console.print()
-        console.print(_text(f"  By {_title(table)}: {_unit(table)}", "bold"))
+        console.print(styled(f"  By {_title(table)}: {_unit(table)}", "bold"))
         # With many entries the values matter more than the width.
         console.width = COLUMNS if len(table["titles"]) < 3 else COLUMNS + 16 * (len(table["titles"]) - 2)
         console.print(_terminal_table(table))
         console.width = COLUMNS
         console.print()
         for sentence in table["sentences"]:
-            console.print(_indented(_text(sentence)))
+            console.print(_indented(styled(sentence)))
     console.print()
     for line in notes_of(result):
-        console.print(_indented(_text(line, "dim")))
+        console.print(_indented(styled(line, "dim")))
     if page is not None:
-        console.print(_text("  page  ", "dim").append(figures.printable(page)), soft_wrap=True)
+        console.print(styled("  page  ", "dim").append(figures.printable(page)), soft_wrap=True)
     console.print()
 
 
@@ -59,7 +59,7 @@ def _unit(table: Mapping[str, Any]) -> str:
 
 
 def _terminal_table(table: Mapping[str, Any]) -> Any:
-    made = _table()
+    made = plain_table()
     for title in table["titles"]:
         made.add_column(title, no_wrap=True, overflow="ellipsis", max_width=LABEL_AT_MOST)
     for name in HEADS:
@@ -67,7 +67,7 @@ def _terminal_table(table: Mapping[str, Any]) -> Any:
     for row in table["rows"]:
         values = [_cut(value) for value in _values(row)]
         values[0] += " *" if row["default"] else ""
-        made.add_row(*(_text(cell) for cell in (*values, *_cells(row, table["metric"]))))
+        made.add_row(*(styled(cell) for cell in (*values, *_cells(row, table["metric"]))))
     return _indented(made)
 
 

@@ -41,9 +41,9 @@ def print_lines(lines: Iterable[Line], *, stream: TextIO) -> None:
     """Prints lines as they are, in colour where the stream is a terminal and NO_COLOR is not set."""
     import rich.text
 
-    from netwright.report.terminal import _console
+    from netwright.report.terminal import console_on
 
-    console = _console(stream)
+    console = console_on(stream)
     for line in lines:
         text = rich.text.Text()
         for piece, style in line:

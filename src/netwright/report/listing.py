@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from netwright.report import figures
-from netwright.report.terminal import COLUMNS, _console, _table, _text
+from netwright.report.terminal import COLUMNS, console_on, plain_table, styled
 
 ENTRIES_AT_MOST = 4
 DIFFERENCES_AT_LEAST = 20
@@ -21,20 +21,20 @@ def show_list(
     """Prints a line for each run: its score, what differs in its recipe, its epochs and time, and what the examiner found."""
     import rich.padding
 
-    console = _console(stream or sys.stdout)
+    console = console_on(stream or sys.stdout)
     if not rows:
-        console.print(_text(f"  no run in {folder}: netwright fit digits makes one in runs"))
+        console.print(styled(f"  no run in {folder}: netwright fit digits makes one in runs"))
         return
-    table, cells = _table(), [_cells(row) for row in rows]
+    table, cells = plain_table(), [_cells(row) for row in rows]
     needed = DIFFERENCES_AT_LEAST
     for place, name in enumerate(HEADS):
-        width = max(len(name), *(len(_text(texts[place])) for texts in cells))
+        width = max(len(name), *(len(styled(texts[place])) for texts in cells))
         needed += width + 2
         between = name not in ("run", "findings")
         table.add_column(name, justify="right" if between else "left", no_wrap=True, min_width=width)
     table.add_column("differs in", overflow="fold", min_width=DIFFERENCES_AT_LEAST)
     for texts in cells:
-        table.add_row(*(_text(cell) for cell in texts))
+        table.add_row(*(styled(cell) for cell in texts))
     # A list is as wide as the terminal, and wider where its names and scores would be cut; where there is none, nothing is cut.
     console.width = max(COLUMNS, shutil.get_terminal_size((200, 24)).columns, needed + 2)
     console.print()
@@ -42,10 +42,10 @@ def show_list(
     console.print()
     for row in rows:
         if row["state"] == "broken":
-            console.print(_text(f"  {row['run']} is broken: {row['reason']}", "yellow"), soft_wrap=True)
+            console.print(styled(f"  {row['run']} is broken: {row['reason']}", "yellow"), soft_wrap=True)
     if not whole:
         console.print(
-            _text(f"  {folder} is large, and not all of it was looked through: name a folder inside it")
+            styled(f"  {folder} is large, and not all of it was looked through: name a folder inside it")
         )
 
 
@@ -99,21 +99,21 @@ def show_pair(found: Mapping[str, Any], *, stream: TextIO | None = None) -> None
     """Prints two runs side by side: what differs in their recipes, their scores, and whether these differ by more than the noise."""
     import rich.padding
 
-    console = _console(stream or sys.stdout)
+    console = console_on(stream or sys.stdout)
     console.width = max(COLUMNS, shutil.get_terminal_size((120, 24)).columns)
-    table = _table()
+    table = plain_table()
     for name in ("", *found["runs"]):
-        table.add_column(_text(name), overflow="fold")
+        table.add_column(styled(name), overflow="fold")
     for key, values in found["recipe"].items():
-        table.add_row(*(_text(cell) for cell in (key, *map(_value, values))))
+        table.add_row(*(styled(cell) for cell in (key, *map(_value, values))))
     for name, cells in _score_rows(found["scores"]):
-        table.add_row(_text(name), *(_text(cell, "bold") for cell in cells))
+        table.add_row(styled(name), *(styled(cell, "bold") for cell in cells))
     console.print()
     if not found["recipe"]:
-        console.print(_text("  The recipes are the same."))
+        console.print(styled("  The recipes are the same."))
     console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
     console.print()
-    console.print(rich.padding.Padding(_text(found["differ"]["says"]), (0, 0, 0, 2), expand=False))
+    console.print(rich.padding.Padding(styled(found["differ"]["says"]), (0, 0, 0, 2), expand=False))
     console.print()
 
 

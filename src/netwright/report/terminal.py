@@ -68,7 +68,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.quiet:
             return self
-        self._console = _console(self._stream or sys.stderr)
+        self._console = console_on(self._stream or sys.stderr)
         if _can_redraw(self._console):
             self._bar = _bar(self._console)
             self._bar.add_task("", total=self.epochs * self.steps_per_epoch, line="starting")
@@ -101,7 +101,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Prints a line of its own above the bar."""
-        self._print(_text(text))
+        self._print(styled(text))
 
     def _print(self, text: rich.text.Text) -> None:
         if self._console is None:
@@ -127,7 +127,7 @@ class Progress:
             self._bar.refresh()
             self._due = monotonic() + SECONDS_BETWEEN_REDRAWS
         else:
-            self._print(_text(f"{place}  {line}"))
+            self._print(styled(f"{place}  {line}"))
 
 
 def epoch_line(record: Mapping[str, Any]) -> str:
@@ -144,7 +144,7 @@ def epoch_line(record: Mapping[str, Any]) -> str:
 
 
 def _epoch_text(record: Mapping[str, Any]) -> rich.text.Text:
-    text = _text(f"epoch {_of(record['epoch'], record.get('epochs') or record['epoch'])}")
+    text = styled(f"epoch {_of(record['epoch'], record.get('epochs') or record['epoch'])}")
     parts = [
         ("loss", "train_loss", lambda value: f"{figures.loss(value):>6}"),
         ("val", "validation_loss", lambda value: f"{figures.loss(value):>6}"),
@@ -175,7 +175,7 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     `stream`: where to write; None is standard output. The text is the same with and without colour and at
     most 80 columns wide.
     """
-    console = _console(stream or sys.stdout)
+    console = console_on(stream or sys.stdout)
     console.width = COLUMNS
     headline = _headline(result)
     if headline.plain:
@@ -199,17 +199,17 @@ def summary(result: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
     if result.get("run"):
         console.print()
         for label, value in _next(result):
-            console.print(_text(f"  {label:<8}", "dim").append(value), soft_wrap=True)
+            console.print(styled(f"  {label:<8}", "dim").append(value), soft_wrap=True)
     console.print()
 
 
 def several(found: Mapping[str, Any], *, stream: Any = None) -> None:
     """Prints the scores of several runs of one recipe (`netwright.repeats.carry_out_often`): each, their mean and its interval."""
-    console = _console(stream or sys.stdout)
+    console = console_on(stream or sys.stdout)
     console.width = COLUMNS
     names = list(found["test"])
     shown = {"accuracy": figures.percent}
-    table = _table()
+    table = plain_table()
     for name in ("", *names):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for place, run in enumerate(found["runs"]):
@@ -218,15 +218,15 @@ def several(found: Mapping[str, Any], *, stream: Any = None) -> None:
             Path(run).name, *(shown.get(name, figures.loss)(value) for name, value in zip(names, values))
         )
     means = [shown.get(name, figures.loss)(found["test"][name]["mean"]) for name in names]
-    table.add_row(_text("mean", "bold"), *means)
+    table.add_row(styled("mean", "bold"), *means)
     console.print()
     console.print(table)
     console.print()
     for name in names[:1]:
         interval = figures.interval(found["test"][name]["interval"], shares=name == "accuracy")
-        console.print(_text(f"  95 % interval of the mean {name}: {interval}", "dim"))
+        console.print(styled(f"  95 % interval of the mean {name}: {interval}", "dim"))
     console.print(
-        _text(f"  {len(found['runs'])} runs in {figures.duration(found['seconds'])}, in {found['run']}")
+        styled(f"  {len(found['runs'])} runs in {figures.duration(found['seconds'])}, in {found['run']}")
     )
     console.print()
 
@@ -238,7 +238,7 @@ def _headline(result: Mapping[str, Any]) -> rich.text.Text:
     if result.get("epochs") is not None and result.get("seconds") is not None:
         plural = "" if result["epochs"] == 1 else "s"
         parts.append(f"{result['epochs']} epoch{plural} in {figures.duration(result['seconds'])}")
-    text = _text("  " if parts else "").append(" · ".join(parts), "bold")
+    text = styled("  " if parts else "").append(" · ".join(parts), "bold")
     if result.get("interrupted"):
         text.append("\n  Interrupted: the run is not finished, and can be resumed.", "yellow")
     return text
@@ -250,7 +250,7 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
     shares = "accuracy" in test
     name = "accuracy" if shares else "rmse"
     value = figures.percent(test["accuracy"]) if shares else figures.loss(test["rmse"])
-    text = _text(f"  {name:<8}  ").append(value, "bold green")
+    text = styled(f"  {name:<8}  ").append(value, "bold green")
     if test.get("interval"):
         text.append(f"   95 % interval {figures.interval(test['interval'], shares=shares)}", "dim")
     text.append(_two_classes(test.get("two_classes")))
@@ -265,7 +265,7 @@ def _scores(test: Mapping[str, Any], examples: int | None) -> rich.text.Text:
 
 def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
     """Returns how far the probabilities are off, and how much of the test part the guard flags."""
-    text = _text("")
+    text = styled("")
     found, flagged = result.get("calibration") or {}, (result.get("test") or {}).get("unlike_training")
     if found.get("ece_after") is not None:
         before = f" ({figures.percent(found['ece_before'])} before temperature {found['temperature']:.3g})"
@@ -278,7 +278,7 @@ def _doubt(result: Mapping[str, Any]) -> rich.text.Text:
 
 def _worse(result: Mapping[str, Any]) -> rich.text.Text:
     """Returns the line that names a part of the test set that is worse than the rest."""
-    text = _text("")
+    text = styled("")
     for line in summary_lines(result.get("slices")):
         text.append(f"\n  {line}", "yellow")
     return text
@@ -290,7 +290,7 @@ def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> 
 
     squares = test["steps"]["scaled_mse"]
     ahead = sorted({0, *(round(len(squares) * share / 4) - 1 for share in (1, 2, 3, 4))} - {-1})
-    table = _table()
+    table = plain_table()
     table.add_column("", no_wrap=True)
     for name in ("mse", "mae"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -301,9 +301,9 @@ def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> 
         steps = ["" if row["steps"][place] is None else figures.loss(row["steps"][place]) for place in ahead]
         style = "bold" if name == "this network" else ""
         scores = [figures.loss(row[key]) for key in ("scaled_mse", "scaled_mae")]
-        table.add_row(*(_text(cell, style) for cell in (name, *scores, *steps)))
+        table.add_row(*(styled(cell, style) for cell in (name, *scores, *steps)))
     console.print()
-    console.print(_text("  Scaled errors: over all rows ahead, and the mse of some", "dim"))
+    console.print(styled("  Scaled errors: over all rows ahead, and the mse of some", "dim"))
     console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
     if test.get("skill") is None:
         return
@@ -311,13 +311,13 @@ def _print_forecasts(console: rich.console.Console, test: Mapping[str, Any]) -> 
     said = f"{share} less squared error than the best forecast without any training"
     if test["skill"] <= 0:
         said = f"No better than a forecast without any training: {share} more squared error"
-    console.print(_text(f"  {said}.", "" if test["skill"] > 0 else "yellow"), soft_wrap=True)
+    console.print(styled(f"  {said}.", "" if test["skill"] > 0 else "yellow"), soft_wrap=True)
     if test["beside"].get("linear", {}).get("scaled_mse", test["scaled_mse"]) < test["scaled_mse"]:
-        console.print(_text("  The linear forecast, which is solved in a moment, errs less.", "yellow"))
+        console.print(styled("  The linear forecast, which is solved in a moment, errs less.", "yellow"))
 
 
 def _of_language(test: Mapping[str, Any]) -> rich.text.Text:
-    text = _text("  bits per character  ").append(f"{test['bits_per_character']:.4f}", "bold green")
+    text = styled("  bits per character  ").append(f"{test['bits_per_character']:.4f}", "bold green")
     text.append(f"\n  perplexity          {figures.loss(test['perplexity'])} a token")
     text.append(f"\n  next token right    {figures.percent(test['accuracy'])}")
     return text.append(f"\n  loss                {figures.loss(test['loss'])}")
@@ -325,7 +325,7 @@ def _of_language(test: Mapping[str, Any]) -> rich.text.Text:
 
 def _two_classes(scores: Mapping[str, Any] | None) -> rich.text.Text:
     """Returns how well the class that is looked for is ranked, and what comes of the threshold chosen in validation."""
-    text = _text("")
+    text = styled("")
     if not scores or scores.get("roc_auc") is None:
         return text
     name = figures.printable(scores["class"])
@@ -352,14 +352,14 @@ def _print_classes(console: rich.console.Console, per_class: Sequence[Mapping[st
     if len(rows) > ROWS_AT_MOST:
         # A class that cannot be judged comes last: it is not the worst, it is unknown.
         rows.sort(key=lambda row: (row["f1"] is None, row["f1"] or 0.0))
-        console.print(_text(f"  The {ROWS_AT_MOST} of {len(rows)} classes with the lowest F1", "dim"))
-    table = _table()
+        console.print(styled(f"  The {ROWS_AT_MOST} of {len(rows)} classes with the lowest F1", "dim"))
+    table = plain_table()
     table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=36)
     for name in ("precision %", "recall %", "F1 %", "support"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows[:ROWS_AT_MOST]:
         scores = [figures.percent(row[key]).removesuffix(" %") for key in ("precision", "recall", "f1")]
-        table.add_row(_text(row["class"]), *scores, f"{row['support']:,}")
+        table.add_row(styled(row["class"]), *scores, f"{row['support']:,}")
     console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
 
 
@@ -377,18 +377,18 @@ def _print_confusion(
     # 2 for the indent, 14 for the class: a wider matrix is left to the report.
     if 16 + len(confusion) * (max(widest, 4) + 1) > COLUMNS:
         return
-    table = _table(pad=2 if 16 + len(confusion) * (max(widest, 4) + 2) <= COLUMNS else 1)
+    table = plain_table(pad=2 if 16 + len(confusion) * (max(widest, 4) + 2) <= COLUMNS else 1)
     table.add_column("true", no_wrap=True, overflow="ellipsis", max_width=14)
     for number, label in zip(numbers, labels):
-        table.add_column(_text(label if short else number), justify="right", no_wrap=True)
+        table.add_column(styled(label if short else number), justify="right", no_wrap=True)
     for index, row in enumerate(confusion):
         cells = [
-            _text(f"{count:,}" if count else "·", "green" if column == index else "red" if count else "dim")
+            styled(f"{count:,}" if count else "·", "green" if column == index else "red" if count else "dim")
             for column, count in enumerate(row)
         ]
-        table.add_row(_text(labels[index] if short else f"{index} {labels[index]}"), *cells)
+        table.add_row(styled(labels[index] if short else f"{index} {labels[index]}"), *cells)
     console.print()
-    console.print(_text("  Confusion: a row is the true class, a column what was predicted", "dim"))
+    console.print(styled("  Confusion: a row is the true class, a column what was predicted", "dim"))
     console.print(rich.padding.Padding(table, (0, 0, 0, 2), expand=False))
 
 
@@ -409,13 +409,13 @@ def _next(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _table(pad: int = 2) -> Any:
+def plain_table(pad: int = 2) -> Any:
     import rich.table
 
     return rich.table.Table(box=None, padding=(0, 0, 0, pad), header_style="dim", pad_edge=False)
 
 
-def _text(text: object, style: str = "") -> rich.text.Text:
+def styled(text: object, style: str = "") -> rich.text.Text:
     import rich.text
 
     return rich.text.Text(figures.printable(text), style=style)
@@ -425,7 +425,7 @@ def _of(number: int, total: int) -> str:
     return f"{number:>{len(str(total))}}/{total}"
 
 
-def _console(stream: TextIO) -> rich.console.Console:
+def console_on(stream: TextIO) -> rich.console.Console:
     import rich.console
 
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":

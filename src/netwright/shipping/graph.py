@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netwright.architectures.fused import plain_attention
 from netwright.architectures.user_file import where
 from netwright.data.text import TextPreparation
 from netwright.errors import ExportError
 from netwright.shipping.card import Card
 from netwright.shipping.inputs import Port, input_of, outputs_of
-from netwright.shipping.portable import plain_attention, portable
+from netwright.shipping.portable import portable
 from netwright.shipping.shipped import Shipped
 
 

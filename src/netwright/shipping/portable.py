@@ -7,8 +7,7 @@ export says by how much. A kind of preparation, or a layer, without an entry her
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,17 +51,6 @@ def _settle(module: nn.Module) -> None:
     module.__class__ = type(module).__mro__[1]
     for name, value in values.items():
         module.register_parameter(name, nn.Parameter(value, requires_grad=False))
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Keeps PyTorch's transformer layers from their fused kernel, which no format knows."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 class Texts(nn.Module):

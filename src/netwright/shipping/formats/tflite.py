@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netwright.architectures.fused import plain_attention
 from netwright.errors import ArtefactError, ExportError
 from netwright.shipping.formats import Forward, Work, needed
 from netwright.shipping.formats.quiet import quiet
-from netwright.shipping.portable import plain_attention, portable
+from netwright.shipping.portable import portable
 
 
 def write(work: Work, path: Path) -> list[str]:
