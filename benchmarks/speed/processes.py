@@ -3,8 +3,9 @@
     python benchmarks/speed/processes.py                                        mnist, two networks, two batches
     python benchmarks/speed/processes.py --networks "mlp hidden=[512,512]" --batches 1024 --processes 2 --rounds 5
 
-Runs take turns, one process and then several, so that a machine whose speed drifts slows both alike; ratios are taken
-within a round. An epoch is what metrics.jsonl says of it, validation included and the first epoch left out; the whole
+Runs take turns, one process, then several, then as many runs of one process at the same time, so that a machine whose speed
+drifts slows all alike; ratios are taken within a round. The third says what the machine itself has to give: N runs that know nothing of
+one another, share no gradient and wait for nobody do N times the work, and are N times as fast as one only where the cores share nothing. An epoch is what metrics.jsonl says of it, validation included and the first epoch left out; the whole
 process includes imports, reading the data and the test. Nothing else may run on the machine meanwhile.
 """
 
@@ -24,21 +25,30 @@ from pathlib import Path
 NETWORKS = ["mlp hidden=[512,512]", "cnn"]
 
 
-def run(command: list[str], folder: Path) -> dict[str, float]:
-    """Returns the seconds of an epoch after the first, and of the whole command."""
+def run(command: list[str], folder: Path, copies: int = 1) -> dict[str, float]:
+    """Returns the seconds of an epoch after the first, and of the whole command; of several copies at once their mean."""
     began = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--out", str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    folders = [folder / str(number) for number in range(copies)]
+    running = [
+        subprocess.Popen(
+            [*command, "--out", str(one)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for one in folders
+    ]
+    said = [one.communicate()[1] for one in running]
     whole = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    seconds = [record["seconds"] for record in records if "train_loss" in record]
-    return {"epoch": statistics.mean(seconds[1:]), "whole": whole}
+    for one, errors in zip(running, said, strict=True):
+        if one.returncode:
+            sys.exit(f"{' '.join(command)} ended with {one.returncode}:\n{errors}")
+    seconds: list[float] = []
+    for one in folders:
+        records = [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()]
+        seconds += [record["seconds"] for record in records if "train_loss" in record][1:]
+    return {"epoch": statistics.mean(seconds), "whole": whole}
 
 
 def spread(numbers: list[float]) -> str:
@@ -65,19 +75,27 @@ def row(network: str, batch: int, options: argparse.Namespace) -> str:
         str(options.processes),
         *(["--set", "train.shard=true"] if options.shard else []),
     ]
-    found: dict[str, list[dict[str, float]]] = {"one": [], "several": []}
+    found: dict[str, list[dict[str, float]]] = {"one": [], "several": [], "copies": []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
-            for kind, more in (("one", []), ("several", several)):
-                found[kind].append(run([*command, *more], Path(folder) / f"{kind}-{number}"))
+            for kind, more, copies in (
+                ("one", [], 1),
+                ("several", several, 1),
+                ("copies", [], options.processes),
+            ):
+                found[kind].append(run([*command, *more], Path(folder) / f"{kind}-{number}", copies))
     ratios = {
         what: [one[what] / other[what] for one, other in zip(found["one"], found["several"], strict=True)]
         for what in ("epoch", "whole")
     }
+    most = [
+        options.processes * one["epoch"] / other["epoch"]
+        for one, other in zip(found["one"], found["copies"], strict=True)
+    ]
     seconds = {kind: spread([one["epoch"] for one in runs]) for kind, runs in found.items()}
     return (
         f"| {network} | {batch} | {seconds['one']} | {seconds['several']} | {spread(ratios['epoch'])} "
-        f"| {spread(ratios['whole'])} |"
+        f"| {spread(most)} | {spread(ratios['whole'])} |"
     )
 
 
@@ -102,9 +120,10 @@ def main() -> None:
         f"{platform.platform()}, {options.rounds} rounds of {options.epochs} epochs, median (least to most)\n"
     )
     print(
-        f"| network | batch | one process, s an epoch | {options.processes} {kind}, s an epoch | times as fast | whole command |"
+        f"| network | batch | one process, s an epoch | {options.processes} {kind}, s an epoch | times as fast "
+        f"| {options.processes} runs at once do | whole command |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     for network in options.networks:
         for batch in options.batches:
             print(row(network, batch, options), flush=True)

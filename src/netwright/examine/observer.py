@@ -1121,8 +1121,12 @@ class Observer:
                 self._set_level(DEEP)
 
     def _known_optimizers(self) -> None:
+        asked: dict[int, bool] = {}  # of half a million objects a few thousand types are asked
         for thing in gc.get_objects():
-            if issubclass(type(thing), torch_optimizer.Optimizer) and "param_groups" in vars(thing):
+            kind = type(thing)
+            if (found := asked.get(id(kind))) is None:
+                found = asked[id(kind)] = issubclass(kind, torch_optimizer.Optimizer)
+            if found and "param_groups" in vars(thing):
                 self._elders.append(weakref.ref(thing))
 
     def _adopt_elders(self) -> None:

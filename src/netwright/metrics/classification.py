@@ -10,6 +10,7 @@ import torch
 
 from netwright.errors import NetwrightError
 from netwright.metrics.arrays import as_array, require_finite
+from netwright.metrics.counts import confusion, wilson
 
 
 def classification_scores(
@@ -27,11 +28,10 @@ def classification_scores(
     `targets`: (N,) integers, 0 to C-1. `classes`: the C names.
 
     The dictionary, all plain Python:
-    `accuracy` (0 to 1) · `interval` [low, high], Wilson's score interval (Wilson 1927,
-    `scipy.stats.binomtest`) · `per_class`, a list of {`class`, `precision`, `recall`, `f1`, `support`} ·
+    `accuracy` (0 to 1) · `interval` [low, high], Wilson's score interval (Wilson 1927) · `per_class`, a list of {`class`, `precision`, `recall`, `f1`, `support`} ·
     `confusion` (C x C counts; row: the true class, column: the predicted one).
     A class without examples has None for precision, recall and F1, a class that was never predicted has
-    None for precision: these are 0/0. scikit-learn counts and divides.
+    None for precision: these are 0/0.
 
     Raises NetwrightError for shapes that do not fit, numbers that are not finite or outside 0 to 1, and
     targets out of range.
@@ -44,18 +44,15 @@ def classification_scores(
     >>> scores["per_class"][1]
     {'class': 'yes', 'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'support': 2}
     """
-    from scipy.stats import binomtest
-    from sklearn.metrics import confusion_matrix
-
     shares, true = _checked(probabilities, targets, classes)
     predicted = decide(shares, threshold)
     right = int((predicted == true).sum())
-    bounds = binomtest(right, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
+    counts = confusion(true, predicted, len(classes))
     return {
         "accuracy": right / len(true),
-        "interval": [float(bounds.low), float(bounds.high)],
-        "per_class": _per_class(true, predicted, classes),
-        "confusion": confusion_matrix(true, predicted, labels=np.arange(len(classes))).tolist(),
+        "interval": wilson(right, len(true)),
+        "per_class": _per_class(counts, classes),
+        "confusion": counts.tolist(),
     }
 
 
@@ -67,25 +64,20 @@ def decide(shares: np.ndarray, threshold: tuple[int, float] | None) -> np.ndarra
     return np.where(shares[:, positive] >= least, positive, 1 - positive)
 
 
-def _per_class(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    from sklearn.metrics import precision_recall_fscore_support
-
-    columns = precision_recall_fscore_support(
-        true, predicted, labels=np.arange(len(classes)), zero_division=np.nan
-    )
+def _per_class(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
-    for name, precision, recall, f1, support in zip(classes, *columns):
-        # A class without examples has a precision of 0 if it was predicted: true, and of no use to anyone.
-        scores = [
-            None if support == 0 or np.isnan(value) else float(value) for value in (precision, recall, f1)
-        ]
+    for place, name in enumerate(classes):
+        hits, support, predicted = (
+            int(number) for number in (counts[place, place], counts[place].sum(), counts[:, place].sum())
+        )
         rows.append(
             {
                 "class": str(name),
-                "precision": scores[0],
-                "recall": scores[1],
-                "f1": scores[2],
-                "support": int(support),
+                # A class without examples has a precision of 0 if it was predicted: true, and of no use to anyone.
+                "precision": hits / predicted if support and predicted else None,
+                "recall": hits / support if support else None,
+                "f1": 2 * hits / (support + predicted) if support else None,
+                "support": support,
             }
         )
     return rows

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from netwright.metrics.counts import fewer, wilson
+
 # The probability with which one slice or more is called worse although none is.
 CHANCE = 0.05
 # Of fewer examples the interval is wider than anything that one would act on.
@@ -56,21 +58,17 @@ def slice_accuracies(slices: Sequence[Slice], right: np.ndarray) -> list[dict[st
     number of slices after Holm (1979); `worse` where it is at most 0.05. Slices of fewer than 10 examples, or that leave fewer than
     10, are left out.
     """
-    from scipy.stats import binomtest, fisher_exact
-
     rows, chances = [], []
     for one, inside, outside in _divided(slices, right):
         hits, others = int(inside.sum()), int(outside.sum())
-        bounds = binomtest(hits, len(inside)).proportion_ci(confidence_level=0.95, method="wilson")
-        table = [[hits, len(inside) - hits], [others, len(outside) - others]]
-        chances.append(float(fisher_exact(table, alternative="less").pvalue))
+        chances.append(fewer(hits, len(inside), others, len(outside)))
         rows.append(
             {
                 "by": one.by,
                 "slice": one.name,
                 "examples": len(inside),
                 "accuracy": hits / len(inside),
-                "interval": [float(bounds.low), float(bounds.high)],
+                "interval": wilson(hits, len(inside)),
                 "rest": others / len(outside),
             }
         )

@@ -13,6 +13,7 @@ from torch import nn
 
 from netwright.errors import NetworkError, RecipeError
 from netwright.registry import Registry, check_options
+from netwright.training.compiler import leave_compiler_out
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -143,6 +144,7 @@ def make_optimizer(
     >>> make_optimizer("sgd-momentum", nn.Linear(2, 1)).param_groups[0]["momentum"]
     0.9
     """
+    leave_compiler_out()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not trained:
         raise NetworkError(
