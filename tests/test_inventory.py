@@ -9,7 +9,7 @@ import torch
 
 import netwright as nw
 from netwright.inventory import inventory, suspects
-from netwright.outcome import suspicious
+from netwright.outcome import most_wrong, suspicious
 from netwright.report.holdings import holdings
 
 
@@ -78,3 +78,19 @@ def test_wrong_labels_are_shown_with_their_place() -> None:
     assert (example["name"], example["true"], example["predicted"]) == ("test example 17", "1", "0")
     assert example["image"].tolist() == data.test.inputs[17, 0].tolist()
     assert suspects(data, {"validation": None}) is None
+
+
+def test_a_row_of_a_table_is_shown_by_its_cells(tmp_path: Path) -> None:
+    rows = ["age,city,label", *(f"{20 + n % 50},{'Ulm' if n % 3 else 'Bonn'},{n % 2}" for n in range(100))]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = nw.load(str(tmp_path / "t.csv"), target="label")
+    part = data.test
+    shares = torch.nn.functional.one_hot(1 - part.targets, 2).float()
+    shown = most_wrong(data, data.classes, shares, part.targets)
+    assert len(shown) == min(24, len(part)) and all(example["image"] is None for example in shown)
+    for example in shown:
+        age, city = example["text"].split(" · ")
+        number = int(example["name"].rsplit(" ", 1)[1])
+        raw = part.raw(torch.tensor([number]))[0]
+        assert age.startswith("age ") and city in ("city Ulm", "city Bonn")
+        assert part.preparation.read({"age": float(age[4:]), "city": city[5:]}).tolist() == raw.tolist()

@@ -48,19 +48,24 @@ def run(python: str, contestant: str, network: str, batch: int, epochs: int, fol
     return {**json.loads(done.stdout.splitlines()[-1]), "whole": whole}
 
 
-def ceiling(python: str, network: str, batch: int) -> tuple[float, float]:
-    """Returns the operations of an epoch and the machine's operations a second in matrix products."""
-    code = f"import work; print(work.operations({network!r}, {batch}), work.products_a_second())"
+def ceiling(python: str, network: str, batch: int) -> tuple[float, float, float]:
+    """Returns the operations of an epoch, the machine's a second in matrix products, and an epoch's seconds of bare steps."""
+    code = (
+        f"import work; print(work.operations({network!r}, {batch}), work.products_a_second(), "
+        f"work.steps_alone({network!r}, {batch}))"
+    )
     out = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=HERE).stdout
-    one, other = out.split()
-    return float(one), float(other)
+    operations, rate, alone = (float(number) for number in out.split())
+    return operations, rate, alone
 
 
 def spread(numbers: list[float], digits: int = 2) -> str:
     return f"{statistics.median(numbers):.{digits}f} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
-def table(network: str, batch: int, results: dict[str, list[dict]], best: list[tuple[float, float]]) -> str:
+def table(
+    network: str, batch: int, results: dict[str, list[dict]], best: list[tuple[float, float, float]]
+) -> str:
     base = [found["epoch"] for found in results["whole_tensors"]]
     lines = [
         f"### {network}, batch {batch}",
@@ -75,11 +80,18 @@ def table(network: str, batch: int, results: dict[str, list[dict]], best: list[t
             f"| {spread([found['whole'] for found in runs], 1)} | {spread([found['accuracy'] for found in runs], 4)} "
             f"| {spread([found['peak'] for found in runs], 0)} |"
         )
-    needed = [count / rate for count, rate in best]
+    needed = [count / rate for count, rate, _ in best]
+    shares = [
+        f"{TITLES[name]} {spread([other / found['epoch'] for found, other in zip(results[name], needed, strict=True)])}"
+        for name in ("whole_tensors", "netwright_loop", "netwright")
+        if name in results
+    ]
     lines += [
         "",
-        f"An epoch has {best[0][0] / 1e9:.0f}e9 operations in matrix products and convolutions; at the {spread([rate / 1e9 for _, rate in best], 0)}e9 "
-        f"a second that products of 2,048 x 2,048 matrices reach here, they would take {spread(needed)} s.",
+        f"An epoch has {best[0][0] / 1e9:.0f}e9 operations in matrix products and convolutions; at the {spread([rate / 1e9 for _, rate, _ in best], 0)}e9 "
+        f"a second that products of 2,048 x 2,048 matrices reach here, they would take {spread(needed)} s. The steps alone, always on "
+        f"one batch that is at hand, take {spread([alone for _, _, alone in best])} s: {spread([one / alone for one, (_, _, alone) in zip(needed, best, strict=True)])} "
+        f"of that rate. Reached of it: {'; '.join(shares)}.",
         "",
     ]
     return "\n".join(lines)

@@ -57,6 +57,7 @@ from netwright.run_folder import (
 )
 from netwright.slicing import sliced
 from netwright.spending import energy_measured, memory_used
+from netwright.training.allocation import memory_kept
 from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
@@ -255,9 +256,10 @@ def carry_out(
         note = part_of_the_batch(trained, recipe.data.batch, processes)
         if note is not None:
             _say(note, quiet)
-        return _train_and_test(
-            run, state, data, quiet=quiet, examine=examine, known=known, on_epoch=on_epoch, report=report
-        )
+        with memory_kept(state.device):
+            return _train_and_test(
+                run, state, data, quiet=quiet, examine=examine, known=known, on_epoch=on_epoch, report=report
+            )
 
 
 def check_recipe(recipe: Recipe, data: Data) -> None:
@@ -429,9 +431,10 @@ def carry_on(
             raise CheckpointError(f"the checkpoint in {run.path / CHECKPOINTS}: {error}") from None
         if processes.first:
             cut_metrics(run.path / METRICS, int(state.notes.get("metrics_bytes", 0)))
-        return _train_and_test(
-            run, state, data, quiet=quiet, examine=examine, on_epoch=on_epoch, report=report
-        )
+        with memory_kept(state.device):
+            return _train_and_test(
+                run, state, data, quiet=quiet, examine=examine, on_epoch=on_epoch, report=report
+            )
 
 
 def _as_begun(run: Run, *, needed: bool) -> nn.Module:

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.data.columns import shown_cells
 from netwright.data.sound import SoundPreparation
+from netwright.data.table import TablePreparation
 from netwright.inventory import suspects
 from netwright.report.html import Report
 from netwright.run import ENVIRONMENT, FINDINGS, GUARD, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
@@ -111,9 +113,14 @@ def suspicious(data: Data, answers: dict[str, tuple[Tensor, Tensor] | None]) -> 
 
 
 def text_of(part: Any, index: int) -> str | None:
-    """Returns a raw example where it is a text, else None."""
+    """Returns a raw example in words, a text or the cells of a table's row; None for what has none."""
     texts = getattr(part, "texts", None)
-    return None if texts is None else texts[index]
+    if texts is not None:
+        return texts[index]
+    if not isinstance(part.preparation, TablePreparation):
+        return None
+    raw = part.raw(torch.tensor([index]))[0].tolist()
+    return " · ".join(f"{name} {cell}" for name, cell in shown_cells(raw, part.preparation.columns))
 
 
 def picture(data: Data, part: Any, index: int) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from netwright.data.columns import encode, encode_row, in_order, look_at
+from netwright.data.columns import encode, encode_row, in_order, look_at, shown_cells
 from netwright.data.delimited import Sheet
 from netwright.errors import DataError
 
@@ -179,3 +179,35 @@ def test_one_row_is_encoded_as_the_table():
     assert encode_row({**dict.fromkeys(values), "age": " 41 ", "sex": "?"}, columns, ("?",))[
         [0, -1]
     ].tolist() == [41, 0]
+
+
+def test_cells_are_shown_as_they_were_written():
+    sheet = table(
+        age=[30.5, 41.0, None],
+        sex=["f", "m", None],
+        member=[True, False, None],
+        born=["1931-12-31", "2020-02-29", None],
+        seen=["2020-01-02 03:04", "2021-03-04 23:59", None],
+        same=["x", "x", "x"],
+    )
+    columns, _ = look_at(sheet, sheet.names, {"seen": "date", "sex": "category", "born": "date"})
+    rows = [dict(shown_cells(row.tolist(), columns)) for row in encode(sheet, columns)]
+    assert rows[0] == {
+        "age": "30.5",
+        "sex": "f",
+        "member": "true",
+        "born": "1931-12-31",
+        "seen": "2020-01-02 03:04",
+    }
+    assert rows[1] == {
+        "age": "41",
+        "sex": "m",
+        "member": "false",
+        "born": "2020-02-29",
+        "seen": "2021-03-04 23:59",
+    }
+    assert set(rows[2].values()) == {"a gap"}
+    unseen = encode_row(
+        {"age": 1, "sex": "x", "member": True, "born": "2020-01-01", "seen": None}, columns, [""]
+    )
+    assert dict(shown_cells(unseen.tolist(), columns))["sex"] == "never seen"

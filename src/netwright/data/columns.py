@@ -341,6 +341,36 @@ def in_order(columns: Sequence[Column]) -> list[Column]:
     return sorted(used, key=lambda column: column.kind == "category")
 
 
+def shown_cells(raw: Sequence[float], columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """Returns (column, cell) for people of one raw row (D,) of `encode`, for each column that is used.
+
+    >>> shown_cells([0.5, math.nan, 3.0], [Column("age", "number", centre=30.0), Column("old", "boolean"), Column("sex", "category", categories=("f", "m"))])
+    [('age', '30.5'), ('old', 'a gap'), ('sex', 'm')]
+    """
+    said, at = [], 0
+    for column in in_order(columns):
+        said.append((column.name, _shown_cell(float(raw[at]), column)))
+        at += column.width
+    return said
+
+
+def _shown_cell(value: float, column: Column) -> str:
+    if column.kind == "category":
+        if int(value) == GAP:
+            return "a gap"
+        return column.categories[int(value) - FIRST] if int(value) >= FIRST else "never seen"
+    if math.isnan(value):
+        return "a gap"
+    if column.kind == "boolean":
+        return "true" if value > 0.5 else "false"
+    if column.kind == "date":
+        # float32 holds days from the centre: of decades to a minute or so.
+        minutes = round((column.centre + value * _SECONDS["day"]) / 60)
+        stamp = np.datetime64(minutes, "m")
+        return str(stamp).replace("T", " ") if column.timed else str(stamp.astype("datetime64[D]"))
+    return f"{value + column.centre:.6g}"
+
+
 def _places(cells: Any, column: Column) -> np.ndarray:
     coded = cells.dictionary_encode()
     known = {name: place for place, name in enumerate(column.categories, start=FIRST)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.data.columns import FIRST, GAP, Column, in_order
+from netwright.data.columns import in_order, shown_cells
 from netwright.data.preparation import Preparation
 from netwright.data.series import SeriesPreparation
 from netwright.data.sound import SoundPreparation
@@ -275,7 +275,7 @@ def _of_columns(asked: Asked) -> Methods:
 
     numbers = worlds * max(1, math.prod(preparation.prepared_shape))
     at_once = max(worlds, min(ROWS_AT_ONCE * worlds, NUMBERS_AT_ONCE // numbers * worlds))
-    cells = [_cell(column, asked.raw[0], at) for column, at in zip(columns, _starts(columns), strict=True)]
+    cells = [cell for _, cell in shown_cells(asked.raw[0].tolist(), preparation.columns)]
     shown = lambda found: Map(  # noqa: E731
         found,
         tuple(
@@ -295,21 +295,3 @@ def _of_columns(asked: Asked) -> Methods:
         yield "shapley", partial(compared, "shapley", by_orders, network, explained, sum_wanted=change), shown
     one_less = lambda call: leave_one_out(score(call), len(columns), rows=worlds, at_once=at_once)  # noqa: E731
     yield "leave one out", partial(compared, "leave one out", one_less, network, explained), shown
-
-
-def _starts(columns: Sequence[Column]) -> list[int]:
-    return np.cumsum([0, *(column.width for column in columns)])[:-1].tolist()
-
-
-def _cell(column: Column, raw: Tensor, at: int) -> str:
-    """Returns a cell for people."""
-    value = float(raw[at])
-    if column.kind == "category":
-        if int(value) == GAP:
-            return "a gap"
-        return column.categories[int(value) - FIRST] if int(value) >= FIRST else "never seen"
-    if math.isnan(value):
-        return "a gap"
-    if column.kind == "boolean":
-        return "true" if value > 0.5 else "false"
-    return "" if column.kind == "date" else f"{value + column.centre:.6g}"

@@ -302,6 +302,8 @@ def parallel(network: nn.Module, processes: Processes, *, example: Tensor) -> nn
             device_ids=[device.index] if device.type == "cuda" else None,
             # Looked for only where there are some: it costs a walk over the graph at each step.
             find_unused_parameters=_has_unused(network, example),
+            # Gradients lie where they are exchanged from: no copy of them at each step.
+            gradient_as_bucket_view=True,
         )
     except RuntimeError as error:
         if _lost_another(error):

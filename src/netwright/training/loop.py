@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import DataError, RecipeError
+from netwright.training.allocation import memory_kept
 from netwright.training.average import Average
 from netwright.training.distributed import ALONE, Processes, parallel, shard, without_exchange
 from netwright.training.evaluation import Batches
@@ -229,9 +230,17 @@ def train(
         )
     elif options:
         raise RecipeError(f"{', '.join(options)}: decided by the state that is given; leave it out")
-    return _steps(
-        state, data, epochs=epochs, batch=batch, accumulate=accumulate, clip=clip, precision=precision
+    return _with_memory_kept(
+        state,
+        _steps(
+            state, data, epochs=epochs, batch=batch, accumulate=accumulate, clip=clip, precision=precision
+        ),
     )
+
+
+def _with_memory_kept(state: TrainingState, steps: Iterator[Step]) -> Iterator[Step]:
+    with memory_kept(state.device):
+        yield from steps
 
 
 def _steps(
