@@ -18,6 +18,7 @@ from netwright.metrics import (
 )
 from netwright.metrics.probabilities import tempered
 from netwright.shipping.guard import (
+    PIECE,
     FeatureView,
     Guard,
     NumbersView,
@@ -224,7 +225,8 @@ def _vectors(network: nn.Module, guard: Guard, part: Any, most: int) -> tuple[li
         features = _features(network, layer, x.to(device)).cpu() if called else x.cpu()
         raw, x = _raw(part, rows), x.cpu()
         for view, into in zip(guard.views, found, strict=True):
-            into.append(view.vectors(x if raw is None else raw, x, features))  # type: ignore[operator]
+            pieces = zip(*(one.split(PIECE) for one in (x if raw is None else raw, x, features)), strict=True)
+            into += [view.vectors(*piece) for piece in pieces]  # type: ignore[operator]
         targets.append(y.cpu())
     classes = torch.cat(targets)
     return [torch.cat(one) for one in found], None if classes.is_floating_point() else classes

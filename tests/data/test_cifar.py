@@ -33,9 +33,9 @@ def records(labels: list[int], rng: np.random.Generator) -> tuple[bytes, np.ndar
     return b"".join(bytes([label]) + row.tobytes() for label, row in zip(labels, pixels)), pixels
 
 
-def picture(colour: tuple[int, int, int]) -> bytes:
+def picture(colour: tuple[int, int, int], side: int = 32) -> bytes:
     content = io.BytesIO()
-    Image.new("RGB", (32, 32), colour).save(content, "PNG")
+    Image.new("RGB", (side, side), colour).save(content, "PNG")
     return content.getvalue()
 
 
@@ -100,6 +100,11 @@ def test_the_authors_archive_comes_first(home: Path) -> None:
         ),
         ({"train/cat/1.jpg": b"no picture", "test/cat/1.jpg": b"no"}, "train/cat/1.jpg"),
         ({"train/cat/1.png": picture((1, 2, 3)), "test/dog/1.png": picture((1, 2, 3))}, "test/dog/1.png"),
+        ({"train/cat/1.png": picture((1, 2, 3), side=31), "test/cat/1.png": b""}, "came 31 x 31"),
+        (
+            {"train/cat/1.png": picture((1, 2, 3)), "a/data_batch_1.bin": bytes(3073)},
+            "came both",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(home: Path, files: dict[str, bytes], message: str) -> None:

@@ -29,6 +29,8 @@ from netwright.errors import DataError
 
 # A longer vector is folded to so many numbers: a covariance of more costs seconds to invert and megabytes to keep.
 NUMBERS_AT_MOST = 256
+# So many examples are taken at a time: what lies between a picture and its vector, and a second copy of the vectors, stay small.
+PIECE = 128
 # Directions in which the training examples hardly vary count as if they varied by this share of the mean.
 LEAST_SHARE = 1e-3
 VERSION = 1
@@ -86,13 +88,14 @@ class View(nn.Module):
         """Takes centres and covariance from training examples: vectors (N, length), classes (N,) int64 or None."""
         double = vectors.double()
         mean = double.mean(0)
-        double = double - mean
+        double -= mean
         groups = torch.zeros(len(double), dtype=torch.int64) if classes is None else classes
         known, places = groups.unique(return_inverse=True)
         sums = torch.zeros(len(known), self.length, dtype=torch.float64).index_add_(0, places, double)
         centres = sums / torch.bincount(places)[:, None]
-        spread = double - centres[places]
-        values, directions = torch.linalg.eigh(spread.T @ spread / len(spread))
+        for some, near in zip(double.split(PIECE), places.split(PIECE), strict=True):
+            some -= centres[near]
+        values, directions = torch.linalg.eigh(double.T @ double / len(double))
         least = max(float(values.clamp(min=0).mean()) * self.least_share, 1e-12)
         whiten = directions / values.clamp(min=least).sqrt()
         self.mean, self.whiten = mean.float(), whiten.float().contiguous()
