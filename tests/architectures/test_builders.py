@@ -136,6 +136,20 @@ def test_cnn_adds_residual_layers():
     assert torch.equal(blocks[0].eval()(x), x + inner(x))
 
 
+def test_cnn_may_end_in_the_mean_of_each_channel_and_in_its_largest_value():
+    images = torch.randn(5, 3, 40, 24)
+    for head, count in (("mean", 6), ("mean-max", 12)):
+        network = cnn((3, 40, 24), 4, channels=[6], head=head).eval()
+        maps = network[:-2](images).flatten(2)
+        assert maps.shape == (5, 6, 20 * 12)
+        wanted = torch.cat([maps.mean(2), maps.max(2).values], 1)[:, :count]
+        assert network[-1].in_features == count
+        torch.testing.assert_close(network[:-1](images), wanted)
+    for head in ("mean-maxx", ["mean-max"]):
+        with pytest.raises(UnknownNameError, match=r"unknown network\.head .*did you mean 'mean-max'"):
+            cnn((1, 8, 8), 2, head=head)
+
+
 def test_a_mirrored_cnn_answers_a_mirror_image_alike():
     network = cnn((1, 8, 8), 3, channels=[4], mirror=True)
     x = torch.randn(5, 1, 8, 8)

@@ -68,6 +68,7 @@ MATRIX: dict[str, tuple[Any, ...]] = {
     "cnn with group norm": ("--network", "cnn", *options("network.channels=[4]", "network.norm=group"), "--limit", 300),
     "no hidden layer": options("network.hidden=[]"),
     "cnn": ("--network", "cnn", *options("network.channels=[4,8]", "network.dropout=0.1"), "--limit", 300),
+    "cnn with mean and max": ("--network", "cnn", *options("network.channels=[4]", "network.head=mean-max"), "--limit", 300),
     "cnn without batch norm": (
         "--network", "cnn", *options("network.channels=[4]", "network.batch_norm=false"), "--limit", 300,
     ),

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from netwright.architectures.activations import activations
-from netwright.architectures.images import resnet, vit
+from netwright.architectures.images import SpatialMean, SpatialMeanMax, resnet, vit
 from netwright.architectures.options import check_dropout, check_switch, choose_norm, normed
 from netwright.architectures.series import dlinear, series_transformer, tcn
 from netwright.architectures.tables import Embeddings, embedding_width, table_resnet, table_transformer
 from netwright.architectures.text import embedding_bag, gpt, gru, lstm, text_cnn, transformer
-from netwright.errors import NetworkError
+from netwright.errors import NetworkError, unknown_name
 from netwright.registry import Registry
 
 
@@ -88,6 +88,14 @@ class MirrorAverage(nn.Sequential):
         return outputs if self.training else (outputs + super().forward(x.flip(3))) / 2
 
 
+# What `cnn` makes of its last map, and how many numbers of each channel (None: all).
+HEADS: dict[str, tuple[type[nn.Module], int | None]] = {
+    "flatten": (nn.Flatten, None),
+    "mean": (SpatialMean, 1),
+    "mean-max": (SpatialMeanMax, 2),
+}
+
+
 def cnn(
     input_shape: Sequence[int],
     num_outputs: int,
@@ -98,6 +106,7 @@ def cnn(
     padded: bool | Sequence[bool] = True,
     pool_first: bool = False,
     residual: int | Sequence[int] = 0,
+    head: str = "flatten",
     mirror: bool = False,
     activation: str | Sequence[str] = "relu",
     dropout: float = 0.0,
@@ -113,7 +122,8 @@ def cnn(
     `kernels` are the sides of the filters, odd; without `padded` the borders shrink by them. `pools` are the
     factors of the max-pooling; None halves the image while there are 2 pixels to halve. With `pool_first` each
     block pools before it normalises, which is less work. `residual` adds so many residual layers (Conv2d 3x3,
-    BatchNorm2d, activation) after each block. If the last map has sides over 8, it is averaged down to 8 or less.
+    BatchNorm2d, activation) after each block. `head` says what of the last map goes into the last layer: "flatten" each value (a map
+    with sides over 8 is averaged down to 8 or less), "mean" each channel's mean, "mean-max" its mean and its largest value.
     `norm` is "batch" (as `batch_norm`), "layer" (all values of an image together), "group" (8, 4, 2 or 1 groups of
     channels, as divides them) or "none". `dropout` acts before the last layer. `mirror` averages the outputs in evaluation over image and mirror image.
     What comes in blocks is one value for all, or a list of one each. The weights are held channels last. Raises NetworkError for examples that are no
@@ -173,15 +183,18 @@ def cnn(
             layers += [convolution, *norms, activations[name](), *pooling]
         layers += [_residual(size, name, chosen) for _ in range(extra)]
         depth = size
-    if max(height, width) > 8:
+    if str(head) not in HEADS:
+        raise unknown_name("network.head", str(head), HEADS)
+    if head == "flatten" and max(height, width) > 8:
         # Not AdaptiveAvgPool2d: its gradient is not deterministic on CUDA.
         window = math.ceil(height / 8), math.ceil(width / 8)
         layers.append(nn.AvgPool2d(window, ceil_mode=True))
         height, width = math.ceil(height / window[0]), math.ceil(width / window[1])
-    layers.append(nn.Flatten())
+    end, numbers = HEADS[str(head)]
+    layers.append(end())
     if dropout:
         layers.append(nn.Dropout(dropout))
-    layers.append(nn.Linear(depth * height * width, num_outputs))
+    layers.append(nn.Linear(depth * (numbers or height * width), num_outputs))
     if output_activation is not None:
         layers.append(activations[output_activation]())
     built: nn.Sequential = MirrorAverage(*layers) if mirror else nn.Sequential(*layers)

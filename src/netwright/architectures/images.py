@@ -65,6 +65,14 @@ class SpatialMean(nn.Module):
         return x.flatten(2).mean(2)
 
 
+class SpatialMeanMax(nn.Module):
+    """Takes (N, C, ...) and gives (N, 2 C) float: the mean over all places, then the largest value of all places."""
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        x = x.flatten(2)
+        return torch.cat([x.mean(2), x.amax(2)], 1)
+
+
 class PatchTokens(nn.Module):
     """Takes images (N, C, H, W) and gives (N, patches, width) float: each patch by one linear map, with what its place adds.
 
