@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -48,30 +49,56 @@ def run(python: str, contestant: str, network: str, batch: int, epochs: int, fol
     return {**json.loads(done.stdout.splitlines()[-1]), "whole": whole}
 
 
-def ceiling(python: str, network: str, batch: int) -> tuple[float, float, float]:
-    """Returns the operations of an epoch, the machine's a second in matrix products, and an epoch's seconds of bare steps."""
+@dataclass(frozen=True)
+class Ceiling:
+    """Of an epoch: its operations and least bytes; what the device does of both a second; its bare steps' seconds."""
+
+    operations: float
+    products: float  # operations a second, in matrix products
+    bytes: float
+    copied: float  # bytes a second, in copies
+    alone: float
+
+    @property
+    def needed(self) -> float:
+        return self.operations / self.products
+
+    @property
+    def moved(self) -> float:
+        return self.bytes / self.copied
+
+
+def ceiling(python: str, network: str, batch: int) -> Ceiling:
+    of_all = f"({network!r}, {batch})"
     code = (
-        f"import work; print(work.operations({network!r}, {batch}), work.products_a_second(), "
-        f"work.steps_alone({network!r}, {batch}))"
+        f"import work; print(work.operations{of_all}, work.products_a_second(), work.least_bytes{of_all}, "
+        f"work.bytes_a_second(), work.steps_alone{of_all})"
     )
     out = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=HERE).stdout
-    operations, rate, alone = (float(number) for number in out.split())
-    return operations, rate, alone
+    return Ceiling(*(float(number) for number in out.split()))
+
+
+def device(python: str) -> str:
+    """Returns the name of the CUDA device that the contestants compute on, or "" where they use the processor."""
+    code = "import work, torch; print(torch.cuda.get_device_name() if work.DEVICE.type == 'cuda' else '')"
+    return subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, check=True, cwd=HERE
+    ).stdout.strip()
 
 
 def spread(numbers: list[float], digits: int = 2) -> str:
     return f"{statistics.median(numbers):.{digits}f} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
-def table(
-    network: str, batch: int, results: dict[str, list[dict]], best: list[tuple[float, float, float]]
-) -> str:
+def table(network: str, batch: int, results: dict[str, list[dict]], best: list[Ceiling]) -> str:
     base = [found["epoch"] for found in results["whole_tensors"]]
+    on_device = "device_peak" in results["whole_tensors"][0]
     lines = [
         f"### {network}, batch {batch}",
         "",
-        "| | seconds an epoch | times the whole-tensor loop | whole process, s | test accuracy | peak memory, MB |",
-        "|---|---|---|---|---|---|",
+        "| | seconds an epoch | times the whole-tensor loop | whole process, s | test accuracy | peak memory, MB |"
+        + (" of the device |" if on_device else ""),
+        "|---" * (7 if on_device else 6) + "|",
     ]
     for name, runs in results.items():
         ratios = [found["epoch"] / other for found, other in zip(runs, base, strict=True)]
@@ -79,8 +106,9 @@ def table(
             f"| {TITLES[name]} | {spread([found['epoch'] for found in runs])} | {spread(ratios)} "
             f"| {spread([found['whole'] for found in runs], 1)} | {spread([found['accuracy'] for found in runs], 4)} "
             f"| {spread([found['peak'] for found in runs], 0)} |"
+            + (f" {spread([found['device_peak'] for found in runs], 0)} |" if on_device else "")
         )
-    needed = [count / rate for count, rate, _ in best]
+    needed = [one.needed for one in best]
     shares = [
         f"{TITLES[name]} {spread([other / found['epoch'] for found, other in zip(results[name], needed, strict=True)])}"
         for name in ("whole_tensors", "netwright_loop", "netwright")
@@ -88,10 +116,11 @@ def table(
     ]
     lines += [
         "",
-        f"An epoch has {best[0][0] / 1e9:.0f}e9 operations in matrix products and convolutions; at the {spread([rate / 1e9 for _, rate, _ in best], 0)}e9 "
-        f"a second that products of 2,048 x 2,048 matrices reach here, they would take {spread(needed)} s. The steps alone, always on "
-        f"one batch that is at hand, take {spread([alone for _, _, alone in best])} s: {spread([one / alone for one, (_, _, alone) in zip(needed, best, strict=True)])} "
-        f"of that rate. Reached of it: {'; '.join(shares)}.",
+        f"An epoch has {best[0].operations / 1e9:.0f}e9 operations in matrix products and convolutions; at the {spread([one.products / 1e9 for one in best], 0)}e9 "
+        f"a second that products of 2,048 x 2,048 matrices reach here, they would take {spread(needed)} s. It moves {best[0].bytes / 1e9:.1f}e9 bytes at the "
+        f"least; at the {spread([one.copied / 1e9 for one in best], 0)}e9 a second of a copy, {spread([one.moved for one in best])} s. The steps alone, always on "
+        f"one batch that is at hand, take {spread([one.alone for one in best])} s: {spread([one.needed / one.alone for one in best])} "
+        f"of the rate of products. Reached of it: {'; '.join(shares)}.",
         "",
     ]
     return "\n".join(lines)
@@ -102,7 +131,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peers", default=sys.executable, help="the Python of an environment with the peers")
-    parser.add_argument("--networks", nargs="*", default=["mlp", "cnn"], choices=("mlp", "cnn"))
+    parser.add_argument(
+        "--networks", nargs="*", default=["mlp", "cnn"], choices=("mlp", "cnn", "transformer")
+    )
     parser.add_argument("--batches", nargs="*", type=int, default=[64, 1024])
     parser.add_argument("--only", nargs="*", choices=TITLES, default=list(TITLES))
     parser.add_argument("--rounds", type=int, default=5)
@@ -110,7 +141,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [name for name in TITLES if name in {*options.only, "whole_tensors"}]
     print(
-        f"{platform.platform()}, {options.rounds} rounds of {options.epochs} epochs, median (least to most)\n"
+        f"{device(options.peers) or platform.platform()}, {options.rounds} rounds of {options.epochs} epochs, median (least to most)\n"
     )
     for network in options.networks:
         for batch in options.batches:

@@ -37,6 +37,7 @@ class Clock:
         self.began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
+        work.finished()
         self.seconds = time.perf_counter() - self.began
 
 
@@ -53,13 +54,17 @@ def plain_loop(network: nn.Module, train: DataLoader, validation: DataLoader, ep
     for epoch in range(epochs):
         network.train()
         for x, y in train:
+            x, y = x.to(work.DEVICE), y.to(work.DEVICE)
             optimizer.zero_grad()
             loss = criterion(network(x), y)
             loss.backward()
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            right = sum((network(x).argmax(1) == y).sum().item() for x, y in validation)
+            right = sum(
+                (network(x.to(work.DEVICE)).argmax(1) == y.to(work.DEVICE)).sum().item()
+                for x, y in validation
+            )
         print(epoch, right / len(validation.dataset))
 
 
@@ -75,7 +80,7 @@ def tutorial(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> 
     whole = datasets.MNIST(folder, train=True, transform=prepare)
     train = DataLoader(Subset(whole, range(54_000)), batch_size=batch, shuffle=True)
     validation = DataLoader(Subset(whole, range(54_000, 60_000)), batch_size=batch)
-    network = work.NETWORKS[name]()
+    network = work.NETWORKS[name]().to(work.DEVICE)
     with clock:
         plain_loop(network, train, validation, epochs)
     return work.accuracy(network)
@@ -83,7 +88,7 @@ def tutorial(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> 
 
 def loader(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     train, validation = in_memory()
-    network = work.NETWORKS[name]()
+    network = work.NETWORKS[name]().to(work.DEVICE)
     loaders = DataLoader(train, batch_size=batch, shuffle=True), DataLoader(validation, batch_size=batch)
     with clock:
         plain_loop(network, *loaders, epochs)
@@ -92,13 +97,15 @@ def loader(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> fl
 
 def whole_tensors(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     train, validation = in_memory()
-    (x_train, y_train), (x_held, y_held) = train.tensors, validation.tensors
-    network = work.NETWORKS[name]()
+    x_train, y_train, x_held, y_held = (
+        tensor.to(work.DEVICE) for tensor in (*train.tensors, *validation.tensors)
+    )
+    network = work.NETWORKS[name]().to(work.DEVICE)
     optimizer, criterion = torch.optim.Adam(network.parameters(), lr=work.RATE), nn.CrossEntropyLoss()
     with clock:
         for epoch in range(epochs):
             network.train()
-            for rows in torch.randperm(len(x_train)).split(batch):
+            for rows in torch.randperm(len(x_train), device=work.DEVICE).split(batch):
                 optimizer.zero_grad()
                 loss = criterion(network(x_train[rows]), y_train[rows])
                 loss.backward()
@@ -120,7 +127,7 @@ def netwright_loop(name: str, batch: int, epochs: int, folder: Path, clock: Cloc
         for step in steps:
             if step.ends_epoch:
                 print(evaluate(network, data.validation, nn.CrossEntropyLoss()))
-    return work.accuracy(network.cpu())
+    return work.accuracy(network)
 
 
 def lightning(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
@@ -150,7 +157,7 @@ def lightning(name: str, batch: int, epochs: int, folder: Path, clock: Clock) ->
     model = Classifier()
     trainer = L.Trainer(
         max_epochs=epochs,
-        accelerator="cpu" if not torch.cuda.is_available() else "auto",
+        accelerator=work.DEVICE.type,
         default_root_dir=folder,
     )
     with clock:
@@ -159,13 +166,13 @@ def lightning(name: str, batch: int, epochs: int, folder: Path, clock: Clock) ->
             DataLoader(train, batch_size=batch, shuffle=True),
             DataLoader(validation, batch_size=batch),
         )
-    return work.accuracy(model.network.cpu())
+    return work.accuracy(model.network)
 
 
 def fabric(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     from lightning.fabric import Fabric
 
-    tool = Fabric(accelerator="cpu" if not torch.cuda.is_available() else "auto")
+    tool = Fabric(accelerator=work.DEVICE.type)
     train, validation = in_memory()
     network = work.NETWORKS[name]()
     with clock:
@@ -174,13 +181,13 @@ def fabric(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> fl
             DataLoader(train, batch_size=batch, shuffle=True), DataLoader(validation, batch_size=batch)
         )
         _handed_over(model, optimizer, loaders, epochs, tool.backward)
-    return work.accuracy(network.cpu())
+    return work.accuracy(network)
 
 
 def accelerate(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     from accelerate import Accelerator
 
-    tool = Accelerator(cpu=not torch.cuda.is_available())
+    tool = Accelerator(cpu=work.DEVICE.type == "cpu")
     train, validation = in_memory()
     network = work.NETWORKS[name]()
     with clock:
@@ -191,7 +198,7 @@ def accelerate(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -
             DataLoader(validation, batch_size=batch),
         )
         _handed_over(model, optimizer, loaders, epochs, tool.backward)
-    return work.accuracy(tool.unwrap_model(model).cpu())
+    return work.accuracy(tool.unwrap_model(model))
 
 
 def _handed_over(model, optimizer, loaders, epochs: int, backward: Callable[..., None]) -> None:
@@ -214,11 +221,13 @@ def ignite(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> fl
     from ignite.metrics import Accuracy, Loss
 
     train, validation = in_memory()
-    network, criterion = work.NETWORKS[name](), nn.CrossEntropyLoss()
+    network, criterion = work.NETWORKS[name]().to(work.DEVICE), nn.CrossEntropyLoss()
     trainer = create_supervised_trainer(
-        network, torch.optim.Adam(network.parameters(), lr=work.RATE), criterion
+        network, torch.optim.Adam(network.parameters(), lr=work.RATE), criterion, device=work.DEVICE
     )
-    evaluator = create_supervised_evaluator(network, {"accuracy": Accuracy(), "loss": Loss(criterion)})
+    evaluator = create_supervised_evaluator(
+        network, {"accuracy": Accuracy(), "loss": Loss(criterion)}, device=work.DEVICE
+    )
     held = DataLoader(validation, batch_size=batch)
 
     @trainer.on(Events.EPOCH_COMPLETED)
@@ -238,11 +247,11 @@ def skorch(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> fl
     net = NeuralNetClassifier(
         work.NETWORKS[name], criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=work.RATE,
         batch_size=batch, max_epochs=epochs, iterator_train__shuffle=True, train_split=predefined_split(validation),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=work.DEVICE.type,
     )  # fmt: skip
     with clock:
         net.fit(*train.tensors)
-    return work.accuracy(net.module_.cpu())
+    return work.accuracy(net.module_)
 
 
 def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
@@ -252,8 +261,8 @@ def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> flo
 
     train, validation = in_memory()
     built = {
-        "mlp": [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10)],
-        "cnn": [
+        "mlp": lambda: [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10)],
+        "cnn": lambda: [
             layers.Conv2D(16, 3, padding="same", activation="relu", data_format="channels_first"),
             layers.MaxPooling2D(data_format="channels_first"),
             layers.Conv2D(32, 3, padding="same", activation="relu", data_format="channels_first"),
@@ -262,7 +271,11 @@ def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> flo
             layers.Dense(10),
         ],
     }
-    model = keras.Sequential([keras.Input((1, 28, 28)), *built[name]])
+    images = keras.Input((1, 28, 28))
+    if name == "transformer":
+        model = keras.Model(images, _keras_transformer(images))
+    else:
+        model = keras.Sequential([images, *built[name]()])
     model.compile(
         optimizer=keras.optimizers.Adam(work.RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -277,19 +290,33 @@ def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> flo
     )
 
 
+def _keras_transformer(images):
+    """`work.Transformer` of Keras's own layers."""
+    import keras
+    from keras import layers
+
+    tokens = layers.Conv2D(64, 4, 4, data_format="channels_first")(images)
+    tokens = layers.Permute((2, 1))(layers.Reshape((64, 49))(tokens))
+    tokens = tokens + layers.Embedding(49, 64, embeddings_initializer="zeros")(keras.ops.arange(49))
+    for _ in range(2):
+        normed = layers.LayerNormalization(epsilon=1e-5)(tokens)
+        tokens = tokens + layers.MultiHeadAttention(4, 16)(normed, normed)
+        normed = layers.LayerNormalization(epsilon=1e-5)(tokens)
+        tokens = tokens + layers.Dense(64)(layers.Dense(128, activation="relu")(normed))
+    return layers.Dense(10)(layers.GlobalAveragePooling1D()(tokens))
+
+
 def fastai(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> float:
     from fastai.basics import DataLoaders, Learner
     from fastai.metrics import accuracy
 
     train, validation = in_memory()
-    loaders = DataLoaders.from_dsets(
-        train, validation, bs=batch, device=torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    loaders = DataLoaders.from_dsets(train, validation, bs=batch, device=work.DEVICE)
     network = work.NETWORKS[name]()
     learner = Learner(loaders, network, loss_func=nn.CrossEntropyLoss(), metrics=accuracy, path=folder)
     with clock:
         learner.fit(epochs, work.RATE)
-    return work.accuracy(network.cpu())
+    return work.accuracy(network)
 
 
 def netwright(name: str, batch: int, epochs: int, folder: Path, clock: Clock, precision: str = "32") -> float:
@@ -329,8 +356,14 @@ def main() -> None:
     clock = Clock()
     with redirect_stdout(sys.stderr):
         score = CONTESTANTS[contestant](name, int(batch), int(epochs), Path(folder), clock)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"epoch": clock.seconds / int(epochs), "accuracy": score, "peak": peak}))
+    found = {
+        "epoch": clock.seconds / int(epochs),
+        "accuracy": score,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if work.DEVICE.type == "cuda":
+        found["device_peak"] = torch.cuda.max_memory_allocated() / 2**20
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
