@@ -2,9 +2,9 @@
 
     NETWRIGHT_DATA=... python benchmarks/speed/recipes.py mnist --seeds 5 --seconds 120
 
-The tutorials' networks, batches and optimizers run as the plain PyTorch loop over a DataLoader of tensors, on the same training
-and validation examples, until the seconds are over or their epochs are done; `netwright fit` runs as a command, with everything on. Accuracies in
-the curve are those on validation examples, the seconds those of training with validation. The test set is opened once by each run, at its end.
+The tutorials' networks, batches and optimizers run as the plain PyTorch loop over a DataLoader of tensors, a tenth of whose training examples are for
+validation, until the seconds are over or their epochs are done; `netwright fit` runs as a command, with everything on and the share for validation
+that its recipe says. Accuracies in the curve are those on validation examples, the seconds those of training with validation. The test set is opened once by each run, at its end.
 """
 
 from __future__ import annotations

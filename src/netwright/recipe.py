@@ -314,14 +314,18 @@ class Recipe(_Section):
         "cifar10": {
             **_CONVOLUTIONS,
             "network.channels": [32, 64, 128],
-            "network.dropout": 0.2,
+            "network.kernels": 3,
+            "network.pools": 2,
+            "network.padded": [False, True, True],
+            "network.residual": [0, 0, 1],
+            "network.head": "mean-max",
             "network.mirror": True,
             "augment.flip": True,
             "augment.shift": 2,
             "augment.edge": "reflect",
             "loss.label_smoothing": 0.05,
-            "optimizer.lr": 0.01,
-            "train.epochs": 12,
+            "optimizer.lr": 0.015,
+            "train.epochs": 9,
         },
     }
 
