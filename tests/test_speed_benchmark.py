@@ -34,5 +34,7 @@ def test_the_operations_of_the_mlps_epoch() -> None:
 
 @pytest.mark.parametrize("network", ["mlp", "cnn", "transformer"])
 def test_each_network_answers_and_its_floor_is_a_number(network: str) -> None:
-    assert printed(f"float(work.NETWORKS[{network!r}]()(work.torch.randn(3, 1, 28, 28)).shape == (3, 10))") == 1
+    assert (
+        printed(f"float(work.NETWORKS[{network!r}]()(work.torch.randn(3, 1, 28, 28)).shape == (3, 10))") == 1
+    )
     assert printed(f"work.least_bytes({network!r}, 8) / work.operations({network!r}, 8)") > 0

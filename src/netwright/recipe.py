@@ -56,6 +56,19 @@ _CONVOLUTIONS: dict[str, Any] = {
     "schedule.div_factor": 10,
     "checkpoint.keep": "last",
 }
+# Three blocks of 3 x 3 filters, pooled from the first on, with a residual layer where the map is smallest.
+_RESIDUAL_CONVOLUTIONS: dict[str, Any] = {
+    **_CONVOLUTIONS,
+    "network.kernels": 3,
+    "network.pools": 2,
+    "network.padded": [False, True, True],
+    "network.residual": [0, 0, 1],
+    "network.head": "mean-max",
+    "network.mirror": True,
+    "augment.flip": True,
+    "loss.label_smoothing": 0.05,
+    "optimizer.lr": 0.015,
+}
 
 
 class DataRecipe(_Section):
@@ -298,33 +311,15 @@ class Recipe(_Section):
             "train.epochs": 6,
         },
         "fashion-mnist": {
-            **_CONVOLUTIONS,
+            **_RESIDUAL_CONVOLUTIONS,
             "network.channels": [24, 64, 128],
-            "network.kernels": 3,
-            "network.pools": 2,
-            "network.padded": [False, True, True],
-            "network.residual": [0, 0, 1],
-            "network.head": "mean-max",
-            "network.mirror": True,
-            "augment.flip": True,
-            "loss.label_smoothing": 0.05,
-            "optimizer.lr": 0.015,
             "train.epochs": 11,
         },
         "cifar10": {
-            **_CONVOLUTIONS,
+            **_RESIDUAL_CONVOLUTIONS,
             "network.channels": [32, 64, 128],
-            "network.kernels": 3,
-            "network.pools": 2,
-            "network.padded": [False, True, True],
-            "network.residual": [0, 0, 1],
-            "network.head": "mean-max",
-            "network.mirror": True,
-            "augment.flip": True,
             "augment.shift": 2,
             "augment.edge": "reflect",
-            "loss.label_smoothing": 0.05,
-            "optimizer.lr": 0.015,
             "train.epochs": 9,
         },
     }
