@@ -57,7 +57,7 @@ from netwright.run_folder import (
 )
 from netwright.slicing import sliced
 from netwright.spending import energy_measured, memory_used
-from netwright.training.allocation import memory_kept
+from netwright.training.allocation import give_back, memory_kept
 from netwright.training.checkpoints import (
     clear_unfinished,
     newest_checkpoint,
@@ -256,6 +256,7 @@ def carry_out(
         note = part_of_the_batch(trained, recipe.data.batch, processes)
         if note is not None:
             _say(note, quiet)
+        give_back(state.device)
         with memory_kept(state.device):
             return _train_and_test(
                 run, state, data, quiet=quiet, examine=examine, known=known, on_epoch=on_epoch, report=report
@@ -708,6 +709,7 @@ def _finish(
         _write_weights(run, state)
     wait_for_all(processes)
     run.load_weights(state.network)
+    give_back(state.device)
     held = _held_out(run.recipe, state, data)
     calibration = Calibration.fitted(held, learned=run.recipe.data.overfit is not None)
     decision = _decision(run.recipe, data, held, calibration)
@@ -739,7 +741,9 @@ def _finish(
         if tested is not None:
             answers = tempered(tested[0], calibration.temperature)
     if processes.first:
+        give_back(state.device)
         result["guard"] = _write_guard(run, state, data, quiet=quiet)
+        give_back(state.device)
         if scores is not None and "flagged" in result["guard"]:
             scores["unlike_training"] = result["guard"]["flagged"]
         _write_result(

@@ -25,7 +25,7 @@ EXAMPLES_AT_MOST, COLUMNS_AT_MOST, SLICES_AT_MOST = 20_000, 40, 200
 # More categories are too many to ask about one by one.
 CATEGORIES_AT_MOST = 20
 # Raw numbers that are looked at together.
-NUMBERS_AT_ONCE = 1 << 22
+NUMBERS_AT_ONCE = 1 << 19
 
 
 def sliced(

@@ -439,8 +439,11 @@ def test_long_examples_are_evaluated_a_few_at_a_time(tones, monkeypatch):
     from netwright.training.evaluation import outputs_of
 
     train = whole(tones).train
-    assert train.evaluation_batch == 1000
-    monkeypatch.setattr(epochs, "EVALUATION_NUMBERS", 3 * 64 * 51)
+    assert train.evaluation_batch == (1 << 20) // (64 * 51)
+    monkeypatch.setattr(epochs, "EVALUATION_NUMBERS", 64 * 51)
+    monkeypatch.setattr(epochs, "LARGE_AT_ONCE", 4)
+    assert train.evaluation_batch == 4
+    monkeypatch.setattr(epochs, "LARGE_NUMBERS", 3 * 64 * 51)
     assert train.evaluation_batch == 3
     seen = []
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 51, 2))

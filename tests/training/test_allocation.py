@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only 
 CODE = """
 import resource, torch
 from torch import nn
-from netwright.training.allocation import memory_kept
+from netwright.training.allocation import give_back, memory_kept
 from netwright.training.loop import train
 
 BLOCK = 48 << 20  # above the largest that glibc keeps by itself
@@ -59,6 +59,17 @@ def test_blocks_are_kept_inside_and_given_back_after_the_outermost() -> None:
         "print(inner, *between, given_back(start))"
     )
     assert said == "True False True True"
+
+
+def test_what_is_free_goes_back_between_two_phases() -> None:
+    said = run(
+        "with memory_kept(cpu):\n"
+        "    before = kept(), given_back(start)\n"
+        "    give_back(cuda); other = given_back(start)\n"
+        "    give_back(cpu); print(*before, other, given_back(start), kept())"
+    )
+    assert said == "True False False True True"
+    assert run("give_back(cpu); print(faults() > 0.9)") == "True"
 
 
 def test_another_device_and_what_the_environment_decides_are_left_alone() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from netwright.data import epoch_order, load
 from netwright.errors import CheckpointError, DataError, NetwrightError, RecipeError, UnknownNameError
-from netwright.training.evaluation import evaluate, evaluation_mode, outputs_of
+from netwright.training.evaluation import Rows, evaluate, evaluation_mode, outputs_of
 from netwright.training.loop import begin, train
 from netwright.training.state import TrainingState
 
@@ -189,6 +189,28 @@ def test_outputs_keep_their_order_and_empty_data_is_named() -> None:
     torch.testing.assert_close(outputs, network(data.prepared(slice(None))[0]))
     with pytest.raises(DataError, match="nothing to evaluate"):
         outputs_of(network, [])
+
+
+def test_pieces_of_known_number_lie_in_one_block() -> None:
+    pieces = torch.randn(10, 3).split(4)
+    rows = Rows(10)
+    for piece in pieces:
+        rows.add(piece)
+    whole = rows.whole()
+    assert torch.equal(whole, torch.cat(pieces)) and len(pieces) == 3
+    assert all(one.untyped_storage().data_ptr() == whole.data_ptr() for one in rows.pieces)
+
+
+@pytest.mark.parametrize("expected", [0, 3, 9, 11, 12])
+def test_pieces_of_a_number_that_was_not_expected_are_joined(expected: int) -> None:
+    pieces = [torch.randn(4, 3), torch.randn(2, 3), torch.randn(4, 3, dtype=torch.float64), torch.randn(1, 3)]
+    rows = Rows(expected)
+    for piece in pieces:
+        rows.add(piece)
+    assert torch.equal(rows.whole(), torch.cat(pieces))
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        rows.add(torch.randn(1, 1))  # not spread over the three columns
+        rows.whole()
 
 
 def test_weights_of_another_network_are_refused_by_name() -> None:

@@ -16,8 +16,9 @@ from netwright.data.preparation import Preparation
 # Bytes of float32 that are gathered and prepared at once. MNIST, batch 64, microseconds a batch on one Xeon
 # core, torch 2.13: 93 batch by batch, 61 with chunks of 0.5 MB, 44 with 1 MB, 39 with 2 MB, 43 with 4 MB.
 CHUNK_BYTES = 1 << 21
-# Numbers of prepared examples that an evaluation holds at once: 32 MB, and of a network's first map many times as much.
-EVALUATION_NUMBERS = 1 << 23
+# Numbers of prepared examples that an evaluation holds at once: 4 MB, and of a network's first map many times as much. A step of
+# few examples wastes a GPU, so that large ones go through by 32, of 32 MB in all at most.
+EVALUATION_NUMBERS, LARGE_NUMBERS, LARGE_AT_ONCE = 1 << 20, 1 << 23, 32
 
 
 class Epochs:
@@ -104,6 +105,7 @@ def at_once(shape: Sequence[int], *, most: int) -> int:
     """Returns how many prepared examples of this shape go through a network at once outside training, at most `most`.
 
     >>> at_once((1, 28, 28), most=1000), at_once((1, 64, 1001), most=1000)
-    (1000, 130)
+    (1000, 32)
     """
-    return max(1, min(most, EVALUATION_NUMBERS // max(1, math.prod(shape))))
+    size = max(1, math.prod(shape))
+    return max(1, min(most, max(EVALUATION_NUMBERS // size, min(LARGE_AT_ONCE, LARGE_NUMBERS // size))))

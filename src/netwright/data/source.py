@@ -165,8 +165,9 @@ def reorder(inputs: Tensor, order: Tensor) -> None:
     """
     columns = inputs.view(len(inputs), -1)
     width = max(1, columns.shape[1] // 16)
-    for begin in range(0, columns.shape[1], width):
-        columns[:, begin : begin + width] = columns[order, begin : begin + width]
+    ordered = columns.new_empty((len(columns), width))
+    for some in columns.split(width, dim=1):
+        some.copy_(torch.index_select(some, 0, order, out=ordered[:, : some.shape[1]]))
 
 
 def _names(names: Sequence[str] | None, indices: Tensor) -> tuple[str, ...] | None:

@@ -51,6 +51,17 @@ def memory_kept(device: torch.device) -> Iterator[None]:
                 library.malloc_trim(0)
 
 
+def give_back(device: torch.device) -> None:
+    """Gives what is free in the heap back to the system, as `memory_kept` does at its end, where it would do anything at all.
+
+    Between phases that need blocks of other sizes, such as training, test and report: what one has left lies in pieces in which the
+    next one's blocks find no place, and the heap grows with each of them.
+    """
+    library = _glibc() if device.type == "cpu" else None
+    if library is not None and not _decided_elsewhere():
+        library.malloc_trim(0)
+
+
 @functools.cache
 def _glibc() -> Any:
     try:

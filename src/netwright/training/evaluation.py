@@ -77,19 +77,50 @@ def outputs_of(
     device = device_of(network)
     if batch is None:
         batch = int(getattr(data, "evaluation_batch", EVALUATION_BATCH))
-    outputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    known = len(data) if processes.alone and hasattr(data, "batches") else 0  # type: ignore[arg-type]
+    outputs, targets = Rows(known), Rows(known)
     with evaluation_mode(network), autocast(precision, device):
         for x, y in _batches(data, batch, processes):
-            outputs.append(network(x.to(device, non_blocking=True)).float())
-            targets.append(y.to(device, non_blocking=True))
-    if not outputs:
+            outputs.add(network(x.to(device, non_blocking=True)).float())
+            targets.add(y.to(device, non_blocking=True))
+    if not outputs.pieces:
         raise DataError("nothing to evaluate: this part of the data holds no example")
-    whole = torch.cat(outputs), torch.cat(targets)
+    whole = outputs.whole(), targets.whole()
     if processes.alone or not hasattr(data, "batches"):
         return whole
     count = len(data)  # type: ignore[arg-type]
     return gathered(whole[0], count, processes), gathered(whole[1], count, processes)
+
+
+class Rows:
+    """Puts pieces of rows together; where they are `expected` in all, in one block from the first piece on.
+
+    Small pieces that stay between large ones that go would keep the heap from using their memory again, and a list of pieces takes
+    twice the memory while it is joined.
+    """
+
+    def __init__(self, expected: int = 0):
+        self.expected = expected
+        self.pieces: list[Tensor] = []
+        self._block: Tensor | None = None
+        self._filled = 0
+
+    def add(self, piece: Tensor) -> None:
+        """Takes the next rows, (n, ...)."""
+        if self._block is None and not self.pieces and piece.ndim and len(piece) < self.expected:
+            self._block = piece.new_empty((self.expected, *piece.shape[1:]))
+        place = None if self._block is None else self._block[self._filled : self._filled + len(piece)]
+        if place is not None and place.shape == piece.shape and place.dtype == piece.dtype:
+            self.pieces.append(place.copy_(piece))
+            self._filled += len(piece)
+        else:
+            self.pieces.append(piece)
+
+    def whole(self) -> Tensor:
+        """Returns all rows, (N, ...), in the order in which they came."""
+        if self._block is not None and sum(map(len, self.pieces)) == self._filled == self.expected:
+            return self._block
+        return torch.cat(self.pieces)
 
 
 def _batches(data: Any, batch: int, processes: Processes) -> Iterable[tuple[Tensor, Tensor]]:
