@@ -25,6 +25,7 @@ FLOORS = {
     "recipe": 4,
     "doubt": 4,
     "run": 4,
+    "run_files": 4,
     "eject": 4,
     "fitting": 4,
     "explaining": 4,

@@ -33,7 +33,7 @@ from netwright.data.sound_augmentation import SoundAugmentation, masked, shifted
 from netwright.data.stream import StreamSplit
 from netwright.errors import NetwrightError
 from netwright.registry import option_names
-from netwright.run import FROM_PYTHON
+from netwright.run_files import FROM_PYTHON
 from netwright.source import definitions, expression, extract, foreign, joined, layers_source, literal
 from netwright.training.losses import losses
 from netwright.training.optimizers import make_optimizer, optimizer_arguments, optimizers, takes_network

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from netwright.data.series import SeriesSplit
 from netwright.errors import ExportError, NetwrightError
-from netwright.run import FROM_PYTHON, Run
+from netwright.run import Run
+from netwright.run_files import FROM_PYTHON
 from netwright.shipping.artefacts import is_artefact, open_artefact, write_artefact, write_sidecar
 from netwright.shipping.certificate import EXACT, INT8, Examples, certify
 from netwright.shipping.formats import Format, Work, formats

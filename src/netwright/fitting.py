@@ -32,7 +32,8 @@ from netwright.recipe import Recipe
 from netwright.records import Log, Saving, check_finite, cut_metrics
 from netwright.report.html import write_report
 from netwright.report.terminal import Progress
-from netwright.run import (
+from netwright.run import Decision, Run, load_data, looked_for, score
+from netwright.run_files import (
     CHECKPOINTS,
     FINDINGS,
     FROM_PYTHON,
@@ -42,11 +43,6 @@ from netwright.run import (
     REPORT,
     RESULT,
     WEIGHTS,
-    Decision,
-    Run,
-    load_data,
-    looked_for,
-    score,
 )
 from netwright.run_folder import (
     as_safetensors,

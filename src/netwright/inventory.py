@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +9,9 @@ import torch
 from torch import Tensor
 
 from netwright.data.columns import GAP, in_order
-from netwright.data.partition import content_hashes
 from netwright.data.split import Split
 from netwright.data.stream import StreamSplit
 from netwright.data.table import TablePreparation
-from netwright.data.text_parts import TextSplit
 from netwright.metrics.labels import suspicious_labels
 
 if TYPE_CHECKING:
@@ -24,8 +20,6 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 # Bytes of raw examples beyond which copies are not looked for: 1 GB is hashed in about 2 s.
 BYTES_AT_MOST = 2_000_000_000
-# Raw numbers that are looked at together.
-NUMBERS_AT_ONCE = 1 << 22
 COLUMNS_AT_MOST, PAIRS_AT_MOST, SUSPECTS_AT_MOST = 100, 5, 8
 # With fewer examples of a class its threshold is mostly chance.
 LABELLED_AT_LEAST = 50
@@ -89,9 +83,7 @@ def _copies(parts: dict[str, Any]) -> dict[str, Any]:
     reason = _why_not(parts)
     if reason:
         return {"reason": reason}
-    hashes = np.concatenate(
-        [np.concatenate([np.empty(0, np.uint64), *_hashes(part)]) for part in parts.values()]
-    )
+    hashes = np.concatenate([part.hashes for part in parts.values()])
     owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
     labels = np.concatenate([_labels(part) for part in parts.values()])
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
@@ -120,18 +112,6 @@ def _why_not(parts: dict[str, Any]) -> str:
             return "its examples are not held one by one"
     size = sum(part.inputs.numel() * part.inputs.element_size() for part in parts.values())
     return f"{size / 1e9:.1f} GB are not hashed" if size > BYTES_AT_MOST else ""
-
-
-def _hashes(part: Split) -> Iterator[np.ndarray]:
-    if not len(part):
-        return
-    if isinstance(part, TextSplit):
-        digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in part.texts)
-        yield np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-        return
-    at_once = max(1, NUMBERS_AT_ONCE // max(1, part.inputs[0].numel()))
-    for piece in part.inputs.split(at_once):
-        yield content_hashes(piece.cpu())
 
 
 def _labels(part: Split) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 from netwright.errors import NetwrightError, RunFolderError, unknown_name
 from netwright.recipe import Recipe
-from netwright.run import CHECKPOINTS, ENVIRONMENT, MEANING, METRICS, RECIPE, RESULT
+from netwright.run_files import CHECKPOINTS, ENVIRONMENT, MEANING, METRICS, RECIPE, RESULT
 
 # How deep and how far runs are looked for: a home folder is not searched through.
 DEPTH, FOLDERS_AT_MOST = 6, 20_000

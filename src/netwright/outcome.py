@@ -14,7 +14,8 @@ from netwright.data.sound import SoundPreparation
 from netwright.data.table import TablePreparation
 from netwright.inventory import suspects
 from netwright.report.html import Report
-from netwright.run import ENVIRONMENT, FINDINGS, GUARD, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS, Run
+from netwright.run import Run
+from netwright.run_files import ENVIRONMENT, FINDINGS, GUARD, MEANING, METRICS, RECIPE, SPLIT, WEIGHTS
 
 if TYPE_CHECKING:
     from netwright.data import Data

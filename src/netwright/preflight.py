@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.data.split import Split
 from netwright.examine import Examination, examine
 from netwright.training.loop import train
 from netwright.training.randomness import random_state, restore_random_state
@@ -140,10 +142,7 @@ def _known(slugs: tuple[str, ...]) -> list[str]:
 
 def _shared(data: Data) -> int:
     """How many test examples have the very content of a training example."""
-    from netwright.data.partition import content_hashes
-
-    parts: list[Any] = [getattr(part, "inputs", None) for part in (data.train, data.test)]
-    if any(part is None or not len(part) for part in parts) or data.train is data.test:
+    train, test = data.train, data.test
+    if not isinstance(train, Split) or not isinstance(test, Split) or train is test:
         return 0
-    seen = set(content_hashes(parts[0].cpu()).tolist())
-    return sum(value in seen for value in content_hashes(parts[1].cpu()).tolist())
+    return int(np.isin(test.hashes, train.hashes).sum())

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from netwright.data.kinds import kind_of
 from netwright.errors import RecipeError, unknown_name
 
 
@@ -448,6 +447,8 @@ class Recipe(_Section):
         named = cls.defaults.get(source)
         if named is None and kind is None:
             column, target = given.get("text", {}).get("column"), given.get("data", {}).get("target")
+            from netwright.data.kinds import kind_of
+
             kind = kind_of(source, target=target, text_column=column, series=given.get("series"))
         for key, value in (cls.kinds.get(kind or "", {}) if named is None else named).items():
             section, entry = key.split(".")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.errors import TrainingFailed
 from netwright.loggers import Loggers
-from netwright.run import CHECKPOINTS, Run
+from netwright.run import Run
+from netwright.run_files import CHECKPOINTS
 from netwright.training.checkpoints import save_checkpoint, write_failure
 from netwright.training.loop import Step
 from netwright.training.state import TrainingState

@@ -13,6 +13,17 @@ from torch import Tensor, nn
 
 from netwright.errors import CheckpointError, DataError, RecipeError, RunFolderError
 from netwright.recipe import Recipe
+from netwright.run_files import (
+    ENVIRONMENT,
+    FROM_PYTHON,
+    GUARD,
+    MEANING,
+    METRICS,
+    PRETRAINED,
+    RECIPE,
+    RESULT,
+    WEIGHTS,
+)
 from netwright.training.distributed import ALONE, Processes, put_weights
 from netwright.training.evaluation import (
     evaluation_mode,
@@ -27,16 +38,6 @@ if TYPE_CHECKING:
     from netwright.data import Data, Preparation
     from netwright.explaining import Explanation
     from netwright.shipping import Answering, Card, Guard, Shipped
-
-RECIPE, RESULT, MEANING = "recipe.yaml", "result.json", "preparation.json"
-WEIGHTS, METRICS, REPORT = "model.safetensors", "metrics.jsonl", "report.html"
-ENVIRONMENT, FINDINGS, CHECKPOINTS = "environment.json", "findings.json", "checkpoints"
-SPLIT = "split.npz"
-GUARD = "guard.safetensors"
-# The weights that a network begins from, until it is trained: a run goes on without the source of its transfer.
-PRETRAINED = "pretrained.safetensors"
-# Written into a recipe in place of a name, where the network or the data was an object in memory.
-FROM_PYTHON = "(a Python object)"
 
 
 class Run:

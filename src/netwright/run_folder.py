@@ -19,17 +19,8 @@ from torch import Tensor, nn
 import netwright
 from netwright.errors import RunFolderError
 from netwright.recipe import Recipe
-from netwright.run import (
-    CHECKPOINTS,
-    ENVIRONMENT,
-    FROM_PYTHON,
-    MEANING,
-    PRETRAINED,
-    RECIPE,
-    SPLIT,
-    Run,
-    network_title,
-)
+from netwright.run import Run, network_title
+from netwright.run_files import CHECKPOINTS, ENVIRONMENT, FROM_PYTHON, MEANING, PRETRAINED, RECIPE, SPLIT
 from netwright.training.checkpoints import (
     write_bytes,
 )

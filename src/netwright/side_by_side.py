@@ -12,7 +12,8 @@ import numpy as np
 from netwright.errors import NetwrightError
 from netwright.listing import METRICS_OF_TESTS, flat_entries
 from netwright.recipe import Recipe
-from netwright.run import RECIPE, Run, score
+from netwright.run import Run, score
+from netwright.run_files import RECIPE
 
 RISK = 0.05
 RESAMPLES = 1_999

@@ -99,7 +99,8 @@ def _is_weights_file(source: str) -> bool:
 
 
 def _of_run(path: Path) -> Origin:
-    from netwright.run import FROM_PYTHON, WEIGHTS, Run
+    from netwright.run import Run
+    from netwright.run_files import FROM_PYTHON, WEIGHTS
 
     run = Run(path)
     if not run.finished:
@@ -150,7 +151,7 @@ def preparation_for(origin: Origin, recipe: Recipe) -> Preparation | None:
     """
     from netwright.data.fitted_images import fitted_to
     from netwright.data.kinds import kind_of
-    from netwright.run import FROM_PYTHON
+    from netwright.run_files import FROM_PYTHON
 
     kept = origin.preparation
     if kept is None:

@@ -158,3 +158,14 @@ def test_the_parts_of_a_random_dataset():
     assert x.shape == (2, 4) and y.shape == (2,)
     assert data.train.to("cpu").device == torch.device("cpu")
     assert list(data.validation.batches(4)) == []
+
+
+def test_each_example_is_hashed_once(monkeypatch) -> None:
+    from netwright.data import split as module
+    from netwright.data.partition import content_hashes
+
+    inputs = torch.randint(0, 2, (50, 1, 2, 2), dtype=torch.uint8)
+    part = Split(inputs, torch.zeros(50, dtype=torch.int64), load("digits").train.preparation)
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 4 * 7)
+    assert (part.hashes == content_hashes(inputs)).all() and part.hashes is part.hashes
+    assert (part.take(9).hashes == part.hashes[:9]).all() and len(part.take(0).hashes) == 0

@@ -82,7 +82,7 @@ def launched(
         RecipeError: these processes cannot be, or cannot carry out this recipe.
     """
     from netwright.errors import RecipeError
-    from netwright.run import FROM_PYTHON
+    from netwright.run_files import FROM_PYTHON
     from netwright.training.distributed import Processes
 
     count = whole("--processes", processes, least=1)

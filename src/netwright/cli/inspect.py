@@ -117,7 +117,8 @@ def _draw_augmentation(source: str, settings: list[str], out: Path, *, as_json: 
     from netwright.errors import RecipeError
     from netwright.recipe import Recipe, parse_setting
     from netwright.report.augmentation import draw_augmentation
-    from netwright.run import RECIPE, load_data
+    from netwright.run import load_data
+    from netwright.run_files import RECIPE
 
     kept = Path(source) / RECIPE
     recipe = Recipe.build(

@@ -27,7 +27,8 @@ from netwright.comparing.vary import DEFAULTS, parse_vary, shown_value
 from netwright.comparing.workers import Here, Judge, Workers, cores, crew
 from netwright.errors import DataError, NetwrightError, RecipeError
 from netwright.recipe import Recipe
-from netwright.run import FROM_PYTHON, load_data
+from netwright.run import load_data
+from netwright.run_files import FROM_PYTHON
 
 if TYPE_CHECKING:
     from netwright.data import Data

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from netwright.recipe import Recipe
-from netwright.run import FROM_PYTHON, Run
+from netwright.run import Run
+from netwright.run_files import FROM_PYTHON
 from netwright.training.losses import match_targets
 from netwright.training.randomness import random_state, restore_random_state, seed_everything
 

@@ -14,7 +14,8 @@ from netwright.comparing.gradients import Gradients, gradients_of
 from netwright.errors import NetwrightError, RecipeError, TrainingFailed, WritingFailed
 from netwright.fitting import carry_out
 from netwright.recipe import Recipe
-from netwright.run import WEIGHTS, Run, load_data
+from netwright.run import Run, load_data
+from netwright.run_files import WEIGHTS
 from netwright.training.checkpoints import write_bytes
 
 if TYPE_CHECKING:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -13,7 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from netwright.data.augmentation import Changes
 from netwright.data.epochs import Epochs, batches_in_chunk
 from netwright.data.mixing import Mixing
+from netwright.data.partition import content_hashes
 from netwright.data.preparation import Preparation
+
+# Raw numbers that are hashed together.
+NUMBERS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,14 @@ class Split(Epochs):
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         return self.inputs.device
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """(N,) uint64, one hash of each raw example, as `content_hashes` has them; computed once."""
+        if not len(self):
+            return np.empty(0, np.uint64)
+        at_once = max(1, NUMBERS_AT_ONCE // max(1, math.prod(self.inputs.shape[1:])))
+        return np.concatenate([content_hashes(piece.cpu()) for piece in self.inputs.split(at_once)])
 
     def take(self, count: int) -> Split:
         """Returns the first `count` examples (all of them if there are fewer), sharing their memory."""

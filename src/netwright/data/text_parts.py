@@ -99,6 +99,12 @@ class TextSplit(Split):
         """(N,) int64 on the processor: how many tokens each text has."""
         return (self.inputs != PADDING).sum(1).cpu()
 
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """(N,) uint64, one hash of each text; computed once."""
+        digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in self.texts)
+        return np.frombuffer(digests, "<u8").astype(np.uint64)
+
     @property
     def evaluation_batch(self) -> int:
         """How many texts are evaluated at once."""
