@@ -292,12 +292,17 @@ def keras(name: str, batch: int, epochs: int, folder: Path, clock: Clock) -> flo
 
 def _keras_transformer(images):
     """`work.Transformer` of Keras's own layers."""
-    import keras
     from keras import layers
 
+    class Place(layers.Layer):
+        def build(self, shape):
+            self.place = self.add_weight(shape=shape[1:], initializer="zeros")
+
+        def call(self, tokens):
+            return tokens + self.place
+
     tokens = layers.Conv2D(64, 4, 4, data_format="channels_first")(images)
-    tokens = layers.Permute((2, 1))(layers.Reshape((64, 49))(tokens))
-    tokens = tokens + layers.Embedding(49, 64, embeddings_initializer="zeros")(keras.ops.arange(49))
+    tokens = Place()(layers.Permute((2, 1))(layers.Reshape((64, 49))(tokens)))
     for _ in range(2):
         normed = layers.LayerNormalization(epsilon=1e-5)(tokens)
         tokens = tokens + layers.MultiHeadAttention(4, 16)(normed, normed)
