@@ -38,6 +38,42 @@ def test_a_schedule_of_few_steps_ends_the_trial() -> None:
     assert len(seen.losses) == 14, "two epochs of 7 steps"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "run_steps", "taken"),
+    [
+        (0.01, 3, 30),  # a second is always there
+        (0.25, 1_000_000, 22),  # 5 s after the first step
+        (0.25, 40, 11),  # a tenth of 10 s; but ten steps
+        (0.25, 150, 17),  # a tenth of 37.5 s
+        (0.25, 1, 11),
+        (1.0, 1, 7),  # 5 s are the end of it
+        (20.0, 1, 2),
+    ],
+)
+def test_the_trial_is_a_share_of_a_short_run(
+    seconds: float, run_steps: int, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    data = nw.load("digits")
+    network = nw.network("mlp", data)
+    now = [0.0]
+    monkeypatch.setattr("netwright.preflight.time.monotonic", lambda: now[0])
+
+    class Slow(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            now[0] += seconds
+            return self.inner(x)  # type: ignore[no-any-return]
+
+    seen = preflight(
+        lambda copy: begin(copy, data.train, device="cpu"), Slow(), data, batch=64, run_steps=run_steps
+    )
+    assert len(seen.losses) == taken
+
+
 def test_the_trial_leaves_network_and_generators_as_they_were() -> None:
     torch.manual_seed(0)
     data = nw.load("digits")

@@ -385,6 +385,7 @@ def _look_first(recipe: Recipe, module: nn.Module, data: Data, *, quiet: bool, f
         batch=recipe.data.batch,
         precision=recipe.train.precision,
         clip=recipe.train.clip,
+        run_steps=recipe.train.epochs * steps_in_epoch(data.train, batch=recipe.data.batch, accumulate=1),
     )
     _say("\n".join(f"  {line}" for line in seen.lines()), quiet)
     if seen.errors and not force:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from netwright.data import Data
     from netwright.finding import Finding
 
-STEPS = 30
-SECONDS = 5.0
+# The trial's steps and seconds at most; after FEW steps and a second it takes no more than this share of the run that it is for.
+STEPS, FEW = 30, 10
+SECONDS, SHARE = 5.0, 0.1
 # One batch seen again and again is sorted, repeated and evaluated on nothing: these rules would speak of the
 # trial and not of the run. The run itself is examined for them.
 ABOUT_THE_TRIAL = (
@@ -80,10 +81,12 @@ def preflight(
     batch: int,
     precision: str = "32",
     clip: float | None = None,
+    run_steps: float = math.inf,
 ) -> Preflight:
-    """Trains a copy of `module` on one batch, at most 30 steps or 5 seconds, under the examiner.
+    """Trains a copy of `module` on one batch under the examiner: at most 30 steps or 5 seconds, and not much of a short run's time.
 
-    `begin` makes the training state of the copy. `module` and the random generators are left as they were.
+    `begin` makes the training state of the copy. `run_steps`: how many steps the run has that follows. `module` and the random
+    generators are left as they were.
     """
     began = time.monotonic()
     generators = random_state()
@@ -101,11 +104,11 @@ def preflight(
                 precision=precision,
                 clip=clip,
             )
-            last = math.inf  # the clock starts when the first step is done: imports are not its fault
+            first = math.inf  # the clock starts when the first step is done: imports are not its fault
             for step in steps:
                 losses.append(float(step.loss))
-                last = min(last, time.monotonic() + SECONDS)
-                if time.monotonic() > last:
+                first = min(first, time.monotonic())
+                if _long_enough(len(losses), time.monotonic() - first, run_steps):
                     break
     finally:
         restore_random_state(generators)
@@ -122,6 +125,14 @@ def preflight(
 def trial_steps(state: TrainingState) -> int:
     """Returns how many steps the trial takes at most: a schedule that knows its last step takes none behind it."""
     return min(STEPS, int(getattr(state.schedule.scheduler, "total_steps", STEPS)))
+
+
+def _long_enough(steps: int, seconds: float, run_steps: float) -> bool:
+    """Whether the trial ends after so many steps, and so many seconds since the first of them."""
+    if steps <= FEW:
+        return seconds > SECONDS
+    share = SHARE * run_steps * seconds / (steps - 1)
+    return seconds > min(SECONDS, max(1.0, share))
 
 
 def _spread(count: int, batch: int) -> Tensor:
